@@ -1,0 +1,1 @@
+"""The shell around an engine: card, registration, system server, event relay, drain. Shared by all engines."""
