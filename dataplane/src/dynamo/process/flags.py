@@ -119,7 +119,7 @@ def parse_flags(
             text = value if has_value else str(name in names).lower()
         elif has_value:
             text = value
-        elif rest and (not _is_flag(rest[0]) or rest[0] in {"-", "-1"}):
+        elif rest and not _is_flag(rest[0]):
             text = rest.pop(0)
         else:
             raise FlagError(f"{name}: a value is missing")

@@ -1,0 +1,61 @@
+# Every target sets up what it needs. Python 3.11 or newer, make and a compiler are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt lint types test check demo lock clean bench-frontend bench-index bench-prefix test-openai
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+setup: $(READY) ## create .venv with everything in it, .venv/bin/dynamo included
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) (about half a minute the first time) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make setup PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Ready: $(BIN)/dynamo"
+
+fmt: $(READY) ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(READY) ## formatting, lint rules and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(READY) ## mypy --strict
+	$(BIN)/mypy
+
+test: $(READY) ## run the tests
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: lint types test ## exactly what CI runs
+
+demo: $(READY) ## serve a model from one file, through a KV-aware router, and chat with it
+	@$(BIN)/dynamo up -f examples/agg-router.yaml --demo
+
+bench-frontend: $(READY) ## CPU per request and per token, beside vllm-router
+	$(BIN)/python -m benchmarks.frontend
+
+bench-index: $(READY) ## prefix index: longest match and store rate, checked against a naive model
+	$(BIN)/python -m benchmarks.index
+
+bench-prefix: $(READY) ## prefix hit ratio of the routing modes on a shared-prefix workload
+	$(BIN)/python -m benchmarks.prefix
+
+lock: $(READY) ## resolve the dependencies anew, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
