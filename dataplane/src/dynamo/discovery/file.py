@@ -48,14 +48,17 @@ class FileRegistry:
     async def publish(self, card: WorkerCard) -> None:
         """Raises DiscoveryError when the folder cannot be used."""
         held = self._held.get(card.worker_id)
+        path = card_path(self._folder, card)
         try:
             if held is not None and held.card == card and held.touch():
                 return
-            self._held[card.worker_id] = _write(card_path(self._folder, card), card)
+            if held is None:
+                _sweep(path.parent)
+            self._held[card.worker_id] = _write(path, card)
         except OSError as error:
-            raise DiscoveryError(f"DYN_FILE_KV: cannot write {card_path(self._folder, card)}: {error}") from error
+            raise DiscoveryError(f"DYN_FILE_KV: cannot write {path}: {error}") from error
         if held is not None:
-            held.release(replaced_at=card_path(self._folder, card))
+            held.release(replaced_at=path)
 
     async def withdraw(self, worker_id: int) -> None:
         if (held := self._held.pop(worker_id, None)) is not None:
@@ -109,7 +112,7 @@ class _Held:
 
 def _write(path: Path, card: WorkerCard) -> _Held:
     """Writes beside and renames, so that a reader sees a whole card or none; locked before it becomes visible."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
@@ -124,6 +127,25 @@ def _write(path: Path, card: WorkerCard) -> _Held:
         os.close(fd)
         raise
     return _Held(card, path, fd)
+
+
+def _make_private(folder: Path) -> None:
+    """Creates what is missing of the path, each level for its owner only (`mkdir(parents=True)` would not)."""
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what dead workers left, for folders that nobody watches; half-written files once they are old."""
+    for entry in _entries(folder):
+        half_written = entry.name.startswith(".") and time.time() - entry.stat(follow_symlinks=False).st_mtime > 60
+        if half_written or _may_be_card(entry.name):
+            seen = _open(entry.path, 0.0)
+            if seen is not None:
+                if (half_written or seen.card is not None) and _owner_is_dead(seen.fd):
+                    _delete(entry.path, seen.inode)
+                os.close(seen.fd)
 
 
 @dataclass(slots=True)
@@ -141,12 +163,14 @@ class _View:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._seen: dict[str, _Seen] = {}
+        self._unreadable: set[tuple[str, int]] = set()
 
     def look(self, now_s: float) -> tuple[WorkerCard, ...]:
         """Cards of live owners, by worker id. Deletes the files of dead ones."""
         present = dict(_files(self._root))
         for path in [path for path in self._seen if path not in present]:
             self._forget(path)
+        self._unreadable = {(path, inode) for path, inode in self._unreadable if path in present}
         for path, (inode, mtime_ns) in present.items():
             self._update(path, inode, mtime_ns, now_s)
         live = (s.card for s in self._seen.values() if s.card is not None and now_s - s.moved_s < EXPIRY_S)
@@ -162,13 +186,18 @@ class _View:
             self._forget(path)
             seen = None
         if seen is None:
+            if (path, inode) in self._unreadable:
+                return
             seen = _open(path, now_s)
             if seen is None:
+                self._unreadable.add((path, inode))
                 return
             self._seen[path] = seen
         elif seen.mtime_ns != mtime_ns:
             seen.mtime_ns, seen.moved_s = mtime_ns, now_s
-        if _owner_is_dead(seen.fd):
+            if seen.card is None:
+                seen.card = _read_card(path, seen.fd)
+        if seen.card is not None and _owner_is_dead(seen.fd):
             _delete(path, seen.inode)
             self._forget(path)
 
@@ -182,11 +211,15 @@ def _files(root: Path) -> list[tuple[str, tuple[int, int]]]:
     for namespace in _folders(root):
         for component in _folders(namespace):
             for entry in _entries(component):
-                if entry.name.endswith(".json") and not entry.name.startswith("."):
+                if _may_be_card(entry.name) and entry.is_file(follow_symlinks=False):
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
                         found.append((entry.path, (status.st_ino, status.st_mtime_ns)))
     return found
+
+
+def _may_be_card(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")
 
 
 def _folders(path: str | Path) -> list[str]:
@@ -232,7 +265,7 @@ def _owner_is_dead(fd: int) -> bool:
 
 
 def _delete(path: str, inode: int) -> None:
-    """Only if the path still names this file. Its owner is dead, so nobody can replace it in between."""
+    """Only if the path still names this file; its owner is dead, so nobody can replace it in between."""
     with contextlib.suppress(OSError):
         if Path(path).lstat().st_ino == inode:
             Path(path).unlink()
