@@ -1,0 +1,1 @@
+"""Rendered graphs as processes of this machine: plan (pure), supervise, state on disk."""
