@@ -1,0 +1,230 @@
+"""Reads v1beta1 documents into typed specs; every failure names the field.
+
+Pure. It fills in the API's own defaults (replicas 1, experimental modes) and nothing else. Payload that v1alpha1 could
+say and v1beta1 cannot is read from the annotations `nvidia.com/dgd-spec` and `nvidia.com/dcd-spec`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from dynamo_operator.api.documents import (
+    EMPTY,
+    JsonObject,
+    freeze,
+    read_count,
+    read_flag,
+    read_labels,
+    read_list,
+    read_object,
+    read_text,
+    require_text,
+)
+from dynamo_operator.api.errors import SpecError
+from dynamo_operator.api.specs import (
+    Claim,
+    CompilationCache,
+    Component,
+    ComponentDeployment,
+    ComponentType,
+    Failover,
+    GpuMemoryService,
+    Graph,
+    Preserved,
+)
+
+API_VERSION = "nvidia.com/v1beta1"
+GRAPH_PAYLOAD = "nvidia.com/dgd-spec"
+COMPONENT_PAYLOAD = "nvidia.com/dcd-spec"
+GRAPH_NAME_LABEL = "nvidia.com/dynamo-graph-deployment-name"
+
+
+def parse_graph(document: JsonObject) -> Graph:
+    """A v1beta1 DynamoGraphDeployment as a value; raises SpecError."""
+    metadata, spec = _envelope(document, "DynamoGraphDeployment")
+    annotations = read_labels(metadata, "annotations", "metadata")
+    payload = _payload(annotations, GRAPH_PAYLOAD)
+    services = payload.get("services") or {}
+    entries = read_list(spec, "components", "spec")
+    components = tuple(
+        _component(entry, f"spec.components[{position}]", services.get(entry.get("name")) or EMPTY)
+        for position, entry in enumerate(entries)
+    )
+    experimental = read_object(spec, "experimental", "spec") or EMPTY
+    return Graph(
+        name=require_text(metadata, "name", "metadata"),
+        metadata_annotations=freeze(annotations),
+        annotations=freeze(read_labels(spec, "annotations", "spec")),
+        labels=freeze(read_labels(spec, "labels", "spec")),
+        env=freeze(read_list(spec, "env", "spec")),
+        backend_framework=read_text(spec, "backendFramework", "spec"),
+        components=components,
+        claims=_claims(payload),
+        kv_transfer_policy=freeze(read_object(experimental, "kvTransferPolicy", "spec.experimental")),
+    )
+
+
+def parse_component_deployment(document: JsonObject) -> ComponentDeployment:
+    """A v1beta1 DynamoComponentDeployment as a value; raises SpecError."""
+    metadata, spec = _envelope(document, "DynamoComponentDeployment")
+    name = require_text(metadata, "name", "metadata")
+    labels = read_labels(metadata, "labels", "metadata")
+    payload = _payload(read_labels(metadata, "annotations", "metadata"), COMPONENT_PAYLOAD)
+    entry = {"name": name, **{key: value for key, value in spec.items() if key != "backendFramework"}}
+    return ComponentDeployment(
+        name=name,
+        labels=freeze(labels),
+        component=_component(entry, "spec", payload),
+        backend_framework=read_text(spec, "backendFramework", "spec"),
+        graph_name=labels.get(GRAPH_NAME_LABEL),
+    )
+
+
+def _envelope(document: JsonObject, kind: str) -> tuple[JsonObject, JsonObject]:
+    if document.get("apiVersion") != API_VERSION:
+        raise SpecError("apiVersion", document.get("apiVersion"), API_VERSION)
+    if document.get("kind") != kind:
+        raise SpecError("kind", document.get("kind"), kind)
+    return read_object(document, "metadata", "") or EMPTY, read_object(document, "spec", "") or EMPTY
+
+
+def _component(entry: JsonObject, path: str, service: JsonObject) -> Component:
+    """`service` is the preserved v1alpha1 fragment of the same component."""
+    pod_template = freeze(read_object(entry, "podTemplate", path) or EMPTY)
+    experimental = read_object(entry, "experimental", path) or EMPTY
+    model = read_object(entry, "modelRef", path)
+    multinode = read_object(entry, "multinode", path)
+    checkpoint = read_object(experimental, "checkpoint", f"{path}.experimental") or EMPTY
+    replicas = read_count(entry, "replicas", path, default=1)
+    gpu_memory = _gpu_memory(experimental, f"{path}.experimental")
+    failover = _failover(experimental, f"{path}.experimental")
+    _check_containers(pod_template, f"{path}.podTemplate.spec")
+    return Component(
+        name=require_text(entry, "name", path),
+        type=_component_type(entry, path),
+        replicas=replicas,
+        spec=_with_defaults(entry, replicas, gpu_memory, failover),
+        pod_template=pod_template,
+        runtime_version_override=read_text(entry, "runtimeVersionOverride", path),
+        is_in_shared_namespace=read_flag(entry, "globalDynamoNamespace", path),
+        node_count=1 if multinode is None else read_count(multinode, "nodeCount", f"{path}.multinode", default=2),
+        shared_memory_size=_quantity(entry, "sharedMemorySize", path),
+        model_name=None if model is None else require_text(model, "name", f"{path}.modelRef"),
+        has_scaling_adapter=read_object(entry, "scalingAdapter", path) is not None,
+        epp_config=freeze(read_object(entry, "eppConfig", path)),
+        frontend_sidecar=read_text(entry, "frontendSidecar", path),
+        compilation_cache=_compilation_cache(entry, path),
+        gpu_memory=gpu_memory,
+        failover=failover,
+        has_checkpoint=read_flag(checkpoint, "enabled", f"{path}.experimental.checkpoint"),
+        preserved=Preserved(
+            annotations=freeze(service.get("annotations") or EMPTY),
+            labels=freeze(service.get("labels") or EMPTY),
+            ingress=freeze(service.get("ingress") or EMPTY),
+        ),
+    )
+
+
+def _component_type(entry: JsonObject, path: str) -> ComponentType | None:
+    value = read_text(entry, "type", path)
+    if not value:
+        return None
+    try:
+        return ComponentType(value)
+    except ValueError:
+        raise SpecError(f"{path}.type", value, ", ".join(ComponentType)) from None
+
+
+def _check_containers(pod_template: JsonObject, path: str) -> None:
+    pod = read_object(pod_template, "spec", path.removesuffix(".spec")) or EMPTY
+    for key in ("containers", "initContainers"):
+        for position, container in enumerate(read_list(pod, key, path)):
+            require_text(container, "name", f"{path}.{key}[{position}]")
+            read_list(container, "env", f"{path}.{key}[{position}]")
+
+
+def _quantity(entry: JsonObject, key: str, path: str) -> str | None:
+    value = entry.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise SpecError(f"{path}.{key}", value, "a quantity such as 8Gi, or 0")
+    return str(value)
+
+
+def _compilation_cache(entry: JsonObject, path: str) -> CompilationCache | None:
+    cache = read_object(entry, "compilationCache", path)
+    if cache is None:
+        return None
+    path = f"{path}.compilationCache"
+    return CompilationCache(require_text(cache, "pvcName", path), read_text(cache, "mountPath", path))
+
+
+def _gpu_memory(experimental: JsonObject, path: str) -> GpuMemoryService | None:
+    service = read_object(experimental, "gpuMemoryService", path)
+    if service is None:
+        return None
+    return GpuMemoryService(
+        mode=read_text(service, "mode", f"{path}.gpuMemoryService") or "IntraPod",
+        device_class=read_text(service, "deviceClassName", f"{path}.gpuMemoryService") or "gpu.nvidia.com",
+        extra_client_containers=tuple(service.get("extraClientContainers") or ()),
+    )
+
+
+def _failover(experimental: JsonObject, path: str) -> Failover | None:
+    failover = read_object(experimental, "failover", path)
+    if failover is None:
+        return None
+    return Failover(
+        mode=read_text(failover, "mode", f"{path}.failover") or "IntraPod",
+        shadows=read_count(failover, "numShadows", f"{path}.failover", default=1, least=1),
+    )
+
+
+def _with_defaults(
+    entry: JsonObject, replicas: int, gpu_memory: GpuMemoryService | None, failover: Failover | None
+) -> JsonObject:
+    experimental = dict(entry.get("experimental") or {})
+    if gpu_memory is not None:
+        defaults = {"mode": gpu_memory.mode, "deviceClassName": gpu_memory.device_class}
+        experimental["gpuMemoryService"] = {**experimental["gpuMemoryService"], **defaults}
+    if failover is not None:
+        defaults_of_failover = {"mode": failover.mode, "numShadows": failover.shadows}
+        experimental["failover"] = {**experimental["failover"], **defaults_of_failover}
+    filled = {**entry, "replicas": replicas}
+    spec: JsonObject = freeze({**filled, "experimental": experimental} if experimental else filled)
+    return spec
+
+
+def _payload(annotations: Mapping[str, str], key: str) -> JsonObject:
+    """The preserved v1alpha1 spec: `{"version": 1, "spec": {...}}` as JSON in an annotation."""
+    text = annotations.get(key)
+    if text is None:
+        return EMPTY
+    path = f"metadata.annotations[{key}]"
+    try:
+        preserved = json.loads(text)
+    except ValueError:
+        raise SpecError(path, text[:80], "a JSON object") from None
+    if not isinstance(preserved, Mapping):
+        raise SpecError(path, text[:80], "a JSON object")
+    return read_object(preserved, "spec", path) or EMPTY
+
+
+def _claims(payload: JsonObject) -> tuple[Claim, ...]:
+    path = f"metadata.annotations[{GRAPH_PAYLOAD}].spec"
+    wanted = [
+        (f"{path}.pvcs[{position}]", entry)
+        for position, entry in enumerate(read_list(payload, "pvcs", path))
+        if entry.get("create")
+    ]
+    return tuple(
+        Claim(
+            name=require_text(entry, "name", at),
+            size=require_text(entry, "size", at),
+            storage_class=require_text(entry, "storageClass", at),
+            access_mode=require_text(entry, "volumeAccessMode", at),
+        )
+        for at, entry in wanted
+    )

@@ -1,0 +1,121 @@
+"""Containers: what a user wrote, laid over the defaults of the component's type. Pure.
+
+Scalars and lists of the user win, environment is merged by name, a probe is replaced as a whole, volume mounts and
+ports are added to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dynamo_operator.api import ComponentDeployment, ComponentType, JsonObject, thaw
+from dynamo_operator.render.context import RenderContext
+from dynamo_operator.render.environment import VLLM_CACHE_PATH, default_environment, merged
+from dynamo_operator.render.epp import epp_arguments
+from dynamo_operator.render.errors import RenderError
+from dynamo_operator.render.probes import default_ports, default_probes
+from dynamo_operator.render.versions import runtime_version
+
+Container = dict[str, Any]
+
+SHARED_MEMORY_VOLUME = "shared-memory"
+SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 - the mount point that engines' shared memory needs
+EPP_CONFIG_VOLUME = "epp-config"
+EPP_CACHE_VOLUME = "hf-cache"
+
+
+def main_container(deployment: ComponentDeployment, context: RenderContext) -> Container:
+    """The container named `main`, complete."""
+    component = deployment.component
+    container = _laid_over(deployment, context, component.type, component.main or {"name": "main"})
+    mounts = _with_default_mounts(deployment, container.get("volumeMounts") or [])
+    if mounts:
+        container["volumeMounts"] = mounts
+    return container
+
+
+def other_containers(deployment: ComponentDeployment, context: RenderContext) -> list[Container]:
+    """Containers beside `main`, as written; only the one that frontendSidecar names gets a frontend's defaults."""
+    component = deployment.component
+    others = [each for each in component.containers if each.get("name") != "main"]
+    sidecar = component.frontend_sidecar
+    if sidecar is not None and sidecar not in {each.get("name") for each in others}:
+        raise RenderError(
+            component.name, f"frontendSidecar is {sidecar!r}", "it must name another container of the pod"
+        )
+    return [
+        _laid_over(deployment, context, ComponentType.FRONTEND, each) if each.get("name") == sidecar else thaw(each)
+        for each in others
+    ]
+
+
+def _laid_over(
+    deployment: ComponentDeployment, context: RenderContext, role: ComponentType | None, written: JsonObject
+) -> Container:
+    container: Container = {
+        **default_probes(role, runtime_version(deployment.component)),
+        **thaw(written),
+        "ports": _with_default_ports(role, thaw(written.get("ports") or ())),
+        "env": merged(
+            default_environment(deployment, context, role, str(written.get("name"))), written.get("env") or ()
+        ),
+    }
+    return {**_default_command(deployment, context, role, written), **container}
+
+
+def _default_command(
+    deployment: ComponentDeployment, context: RenderContext, role: ComponentType | None, written: JsonObject
+) -> Container:
+    """Command and arguments where the user gave none; a command of the user's comes with its own arguments."""
+    if role is ComponentType.EPP:
+        return {"args": epp_arguments(deployment, context)}
+    if "command" in written:
+        return {}
+    if role is ComponentType.FRONTEND:
+        return {"command": ["python3"], "args": ["-m", "dynamo.frontend"]}
+    return {"command": ["/bin/sh", "-c"]}
+
+
+def _with_default_ports(role: ComponentType | None, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ports of the user first; a default is left out where its name or number is taken."""
+    names = {port.get("name") for port in chosen}
+    numbers = {port.get("containerPort") for port in chosen}
+    return [
+        *chosen,
+        *(each for each in default_ports(role) if each["name"] not in names and each["containerPort"] not in numbers),
+    ]
+
+
+def _with_default_mounts(deployment: ComponentDeployment, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    component = deployment.component
+    mounts = list(chosen)
+    paths = {mount.get("mountPath") for mount in chosen}
+    cache = component.compilation_cache
+    if cache is not None and not any(mount.get("name") == cache.claim_name for mount in chosen):
+        mounts.append({"name": cache.claim_name, "mountPath": _cache_path(deployment)})
+    if component.type is ComponentType.EPP:
+        if component.epp_config is not None:
+            mounts.append({"name": EPP_CONFIG_VOLUME, "mountPath": "/etc/epp", "readOnly": True})
+        mounts.append({"name": EPP_CACHE_VOLUME, "mountPath": "/home/nonroot/.cache"})
+    if has_shared_memory(deployment) and SHARED_MEMORY_PATH not in paths:
+        mounts.append({"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY_PATH})
+    return mounts
+
+
+def has_shared_memory(deployment: ComponentDeployment) -> bool:
+    """A size of zero removes /dev/shm's volume."""
+    size = deployment.component.shared_memory_size
+    return size is None or size.strip("0.") != ""
+
+
+def _cache_path(deployment: ComponentDeployment) -> str:
+    cache = deployment.component.compilation_cache
+    assert cache is not None
+    if cache.mount_path is None and deployment.backend_framework != "vllm":
+        framework = deployment.backend_framework or "an unknown engine"
+        raise RenderError(
+            deployment.component.name,
+            f"compilationCache has no mountPath and runs {framework}",
+            "only vllm has a usual place; give mountPath",
+        )
+    return cache.mount_path or VLLM_CACHE_PATH

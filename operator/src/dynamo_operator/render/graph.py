@@ -1,0 +1,113 @@
+"""The way from a graph to its objects: component deployments first, then what each of them needs. Pure.
+
+A component deployment carries everything of its graph that reaches its pods, so rendering one read back from the
+cluster gives the same children as rendering the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dynamo_operator.api import Claim, ComponentDeployment, Graph
+from dynamo_operator.render import names
+from dynamo_operator.render.access import render_discovery_access, render_shared_access
+from dynamo_operator.render.component_deployment import component_deployment_document, expand
+from dynamo_operator.render.context import RenderContext
+from dynamo_operator.render.deployment import render_deployment
+from dynamo_operator.render.epp import render_epp
+from dynamo_operator.render.gpu_memory import render_claim_templates
+from dynamo_operator.render.network import render_ingress, render_model_service, render_service
+
+Document = dict[str, Any]
+
+
+def render(graph: Graph, context: RenderContext) -> tuple[Document, ...]:
+    """All objects of a graph, in an order in which they can be applied; raises RenderError naming the component."""
+    deployments = component_deployments(graph, context)
+    owned = [
+        *render_discovery_access(graph.name, context),
+        *(_claim(claim) for claim in graph.claims),
+        *render_claim_templates(graph),
+        *render_epp(graph, context),
+        *(_scaling_adapter(graph, each) for each in deployments if each.component.has_scaling_adapter),
+        *(component_deployment_document(each) for each in deployments),
+    ]
+    children = [child for each in deployments for child in _children(each, context)]
+    return (
+        *render_shared_access(graph, context),
+        *_owned(owned, "DynamoGraphDeployment", graph.name),
+        *_unique(children),
+    )
+
+
+def component_deployments(graph: Graph, context: RenderContext) -> tuple[ComponentDeployment, ...]:
+    """The graph's component deployments, with graph-wide environment, metadata and the worker generation merged in."""
+    return expand(graph, context)
+
+
+def render_component_deployment(deployment: ComponentDeployment, context: RenderContext) -> tuple[Document, ...]:
+    """All objects of one component deployment; one without a graph also gets the account its pods run with."""
+    kind = "DynamoComponentDeployment"
+    alone = [] if deployment.graph_name else render_discovery_access(deployment.parent_name, context)
+    return (*_owned(alone, kind, deployment.name), *_children(deployment, context))
+
+
+def _children(deployment: ComponentDeployment, context: RenderContext) -> Iterable[Document]:
+    children = [
+        render_deployment(deployment, context),
+        *render_service(deployment, context),
+        *render_model_service(deployment),
+        *render_ingress(deployment, context),
+    ]
+    return _owned(children, "DynamoComponentDeployment", deployment.name)
+
+
+def _owned(documents: Iterable[Document], kind: str, name: str) -> list[Document]:
+    owner = {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": kind,
+        "name": name,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return [
+        {**document, "metadata": {**document["metadata"], "ownerReferences": [dict(owner)]}} for document in documents
+    ]
+
+
+def _unique(documents: Iterable[Document]) -> list[Document]:
+    """The first of each kind and name: components with one base model share its Service."""
+    by_identity: dict[tuple[str, str], Document] = {}
+    for document in documents:
+        by_identity.setdefault((document["kind"], document["metadata"]["name"]), document)
+    return list(by_identity.values())
+
+
+def _scaling_adapter(graph: Graph, deployment: ComponentDeployment) -> Document:
+    component = deployment.component
+    return {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoGraphDeploymentScalingAdapter",
+        "metadata": {
+            "name": f"{graph.name}-{component.name.lower()}",
+            "labels": {names.COMPONENT: component.name, names.GRAPH_NAME: graph.name},
+        },
+        "spec": {
+            "replicas": component.replicas,
+            "dgdRef": {"name": graph.name, "componentName": component.name},
+        },
+    }
+
+
+def _claim(claim: Claim) -> Document:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": claim.name},
+        "spec": {
+            "accessModes": [claim.access_mode],
+            "resources": {"requests": {"storage": claim.size}},
+            "storageClassName": claim.storage_class,
+        },
+    }

@@ -1,0 +1,145 @@
+"""Pod templates of component deployments: labels, annotations, containers, volumes, identity. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dynamo_operator.api import ComponentDeployment, ComponentType, thaw
+from dynamo_operator.render import names
+from dynamo_operator.render.container import (
+    SHARED_MEMORY_VOLUME,
+    has_shared_memory,
+    main_container,
+    other_containers,
+)
+from dynamo_operator.render.context import RenderContext
+from dynamo_operator.render.environment import discovery_backend
+from dynamo_operator.render.epp import epp_volumes
+from dynamo_operator.render.gpu_memory import with_gpu_memory
+
+GRACE_S = 60
+EPP_GRACE_S = 130  # a picked request may still wait for its prefill
+DEFAULT_SHARED_MEMORY = "8Gi"
+DEFAULT_FS_GROUP = 1000
+
+
+def object_labels(deployment: ComponentDeployment, context: RenderContext) -> dict[str, str]:
+    """Labels of the Deployment, and of the Service and pods, which add to them; the operator's own win."""
+    component = deployment.component
+    labels = {
+        **deployment.labels,
+        **component.preserved.labels,
+        **_template_metadata(deployment, "labels"),
+        names.COMPONENT: component.name,
+        names.NAMESPACE: names.runtime_namespace(context.namespace, deployment),
+    }
+    if deployment.graph_name is not None:
+        labels[names.GRAPH_NAME] = deployment.graph_name
+    if component.type in (ComponentType.PREFILL, ComponentType.DECODE):
+        labels[names.SUB_COMPONENT_TYPE] = str(component.type)
+    if component.model_name is not None:
+        labels[names.BASE_MODEL_HASH] = names.model_hash(component.model_name)
+    return labels
+
+
+def object_annotations(deployment: ComponentDeployment) -> dict[str, str]:
+    """Annotations of the Deployment, its Service and its pods; the origin version stays on the component deployment."""
+    annotations = {**deployment.component.preserved.annotations, **_template_metadata(deployment, "annotations")}
+    annotations.pop(names.ORIGIN_VERSION, None)
+    if deployment.component.model_name is not None:
+        annotations[names.BASE_MODEL] = deployment.component.model_name
+    return annotations
+
+
+def discovery_labels(deployment: ComponentDeployment, context: RenderContext) -> dict[str, str]:
+    """Labels that make pods, and the EndpointSlices of Services, visible to discovery."""
+    if discovery_backend(deployment, context) != "kubernetes":
+        return {}
+    return {names.DISCOVERY_BACKEND: "kubernetes", names.DISCOVERY_ENABLED: "true"}
+
+
+def pod_template(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
+    """The complete pod template."""
+    component = deployment.component
+    annotations = object_annotations(deployment)
+    labels = {
+        **object_labels(deployment, context),
+        **discovery_labels(deployment, context),
+        names.SELECTOR: deployment.name,
+    }
+    if component.type is not None:
+        labels[names.COMPONENT_TYPE] = component.type.value
+    if annotations.get(names.ENABLE_METRICS) != "false":
+        labels[names.METRICS_ENABLED] = "true"
+    metadata: dict[str, Any] = {"labels": labels}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"metadata": metadata, "spec": _pod_spec(deployment, context)}
+
+
+def _pod_spec(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
+    component = deployment.component
+    written = thaw(component.pod_template.get("spec") or {})
+    main = main_container(deployment, context)
+    pod: dict[str, Any] = {
+        "terminationGracePeriodSeconds": EPP_GRACE_S if component.type is ComponentType.EPP else GRACE_S,
+        "restartPolicy": "Always",
+        "securityContext": {"fsGroup": DEFAULT_FS_GROUP},
+        "serviceAccountName": _account(deployment),
+        **written,
+        "containers": [main, *other_containers(deployment, context)],
+        "volumes": [*(written.get("volumes") or []), *_added_volumes(deployment, main, written.get("volumes") or [])],
+    }
+    if not pod["volumes"]:
+        del pod["volumes"]
+    _add_pull_secrets(pod, deployment, context)
+    return with_gpu_memory(pod, deployment)
+
+
+def _account(deployment: ComponentDeployment) -> str:
+    match deployment.component.type:
+        case ComponentType.PLANNER:
+            return names.PLANNER_ACCOUNT
+        case ComponentType.EPP:
+            return names.EPP_ACCOUNT
+        case _:
+            return names.discovery_account_name(deployment.parent_name)
+
+
+def _added_volumes(
+    deployment: ComponentDeployment, main: dict[str, Any], written: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Volumes the operator adds: configuration, shared memory, and a claim for each mount that has no volume."""
+    component = deployment.component
+    own = epp_volumes(deployment) if component.type is ComponentType.EPP else []
+    if has_shared_memory(deployment):
+        size = component.shared_memory_size or DEFAULT_SHARED_MEMORY
+        own.append({"name": SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+    present = {volume.get("name") for volume in (*written, *own)}
+    mounted = dict.fromkeys(mount["name"] for mount in main.get("volumeMounts") or [])
+    claims = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in mounted if name not in present]
+    return [*claims, *(volume for volume in own if volume["name"] not in {each.get("name") for each in written})]
+
+
+def _add_pull_secrets(pod: dict[str, Any], deployment: ComponentDeployment, context: RenderContext) -> None:
+    """Secrets known for the registries of the pod's images, after those the user listed."""
+    listed = [secret["name"] for secret in pod.get("imagePullSecrets") or []]
+    containers = [*pod["containers"], *(pod.get("initContainers") or [])]
+    if _template_metadata(deployment, "annotations").get(names.OWN_PULL_SECRETS_ONLY) != "true":
+        for container in containers:
+            listed += context.pull_secret_names.get(_registry(str(container.get("image") or "")), ())
+    if listed:
+        pod["imagePullSecrets"] = [{"name": name} for name in dict.fromkeys(listed)]
+
+
+def _registry(image: str) -> str:
+    """The registry host of an image reference; docker.io where none is written."""
+    host, slash, _ = image.partition("/")
+    is_host = bool(slash) and ("." in host or ":" in host or host == "localhost")
+    return host if is_host else "docker.io"
+
+
+def _template_metadata(deployment: ComponentDeployment, key: str) -> dict[str, str]:
+    metadata = deployment.component.pod_template.get("metadata") or {}
+    return dict(metadata.get(key) or {})

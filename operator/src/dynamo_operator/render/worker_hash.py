@@ -1,0 +1,43 @@
+"""The generation hash of a graph's workers. Pure.
+
+Any change to a worker's pods starts a new generation of all workers together; a change of replicas never does. Only
+equality matters to readers, so the bytes hashed are private to this operator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from dynamo_operator.api import Component, Graph, thaw
+
+FORMAT = "dynamo-worker-generation-1"
+_FIELDS = (
+    "globalDynamoNamespace",
+    "podTemplate",
+    "multinode",
+    "sharedMemorySize",
+    "frontendSidecar",
+    "compilationCache",
+    "experimental",
+    "runtimeVersionOverride",
+)
+
+
+def worker_hash(graph: Graph) -> str | None:
+    """8 hex digits over the workers' pod templates and what changes them; None where the graph has no workers."""
+    workers = {each.name: _identity(each) for each in graph.components if each.is_worker}
+    if not workers:
+        return None
+    identity = {
+        "format": FORMAT,
+        "backendFramework": graph.backend_framework,
+        "env": thaw(graph.env),
+        "workers": workers,
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _identity(component: Component) -> dict[str, object]:
+    return {name: thaw(component.spec[name]) for name in _FIELDS if name in component.spec}
