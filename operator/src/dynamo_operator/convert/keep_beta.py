@@ -1,0 +1,167 @@
+"""What v1alpha1 cannot say of a v1beta1 component: saved when it leaves v1beta1, restored when it comes back.
+
+Duty: the mirror of keep_alpha.py. Lists are matched by their key (a container's name, a mount's name and path), so an
+edit made through v1alpha1 changes what it touches and nothing beside it.
+Ban: reads and writes no annotation. Callers: graph.py, single.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dynamo_operator.convert.component import ALPHA_MULTINODE, FEATURES, SHARED, component_of, service_of
+from dynamo_operator.convert.documents import Document, items, mapping, same
+from dynamo_operator.convert.mainfields import mount_key
+from dynamo_operator.convert.podtemplate import MAIN, find_container
+
+_CONVERTED = frozenset(
+    {
+        *SHARED,
+        "name",
+        "type",
+        "multinode",
+        "sharedMemorySize",
+        "compilationCache",
+        "scalingAdapter",
+        "experimental",
+        "podTemplate",
+        "frontendSidecar",
+    }
+)
+_NESTED = {"multinode": ALPHA_MULTINODE, "experimental": FEATURES}
+"""Blocks of which v1alpha1 knows only these entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptComponent:
+    """`sparse` fields, and the component as it was if they are not enough to give it back."""
+
+    sparse: Document
+    exact: Document | None
+
+
+def kept(component: Document, service: Document) -> KeptComponent:
+    """What is lost of `component` when it is said as `service`."""
+    projected = component_of(service)
+    sparse = {key: value for key, value in component.items() if key not in _CONVERTED and value is not None}
+    for key, known in _NESTED.items():
+        block = mapping(component.get(key), key)
+        if unknown := {inner: value for inner, value in block.items() if inner not in known and value is not None}:
+            sparse[key] = unknown
+    if not same(component.get("frontendSidecar"), projected.get("frontendSidecar")):
+        sparse["frontendSidecar"] = component.get("frontendSidecar")
+    if template := _kept_template(component, projected):
+        sparse["podTemplate"] = template
+    whole = {key: value for key, value in component.items() if key != "name"}
+    is_enough = same(restored(service, KeptComponent(sparse, None)), whole)
+    return KeptComponent(sparse, None if is_enough else whole)
+
+
+def restored(service: Document, kept: KeptComponent) -> Document:
+    """The component of `service` with what was kept; without `name`."""
+    natural = component_of(service)
+    if kept.exact is not None and same(component_of(service_of(kept.exact)), natural):
+        return dict(kept.exact)
+    sparse = kept.sparse
+    component = dict(natural)
+    component.update({key: value for key, value in sparse.items() if key not in _CONVERTED and key not in natural})
+    for key, known in _NESTED.items():
+        extra = {inner: value for inner, value in mapping(sparse.get(key), key).items() if inner not in known}
+        # Without the block itself, v1alpha1 has no multinode; experimental is only a folder.
+        if extra and (key == "experimental" or key in component):
+            component[key] = {**extra, **component.get(key, {})}
+    if isinstance(sparse.get("podTemplate"), Mapping) and "podTemplate" in component:
+        component["podTemplate"] = _restored_template(component, mapping(sparse["podTemplate"], "podTemplate"))
+    reference = sparse.get("frontendSidecar")
+    if reference and "frontendSidecar" not in component and _container(component, reference):
+        component["frontendSidecar"] = reference
+    return component
+
+
+def kept_of(sparse: object, exact: object) -> KeptComponent:
+    """A KeptComponent from the parts of an annotation, whoever wrote it."""
+    return KeptComponent(
+        sparse={key: value for key, value in sparse.items() if key != "name"} if isinstance(sparse, Mapping) else {},
+        exact=dict(exact) if isinstance(exact, Mapping) else None,
+    )
+
+
+def _kept_template(component: Document, projected: Document) -> Document:
+    """Pod metadata that is neither annotation nor label, the order of containers, and all mounts of `main`."""
+    template = mapping(component.get("podTemplate"), "podTemplate")
+    metadata = mapping(template.get("metadata"), "podTemplate.metadata")
+    kept_metadata = {
+        key: value for key, value in metadata.items() if key not in ("annotations", "labels") and value is not None
+    }
+    names = [entry.get("name") for entry in _containers(component)]
+    containers: list[Document] = []
+    if names != [entry.get("name") for entry in _containers(projected)]:
+        containers = [{"name": name} for name in names]
+    main, projected_main = _container(component, MAIN), _container(projected, MAIN)
+    if main and not same(main.get("volumeMounts"), (projected_main or {}).get("volumeMounts")):
+        containers = containers or [{"name": MAIN}]
+        _require(containers, MAIN)["volumeMounts"] = main.get("volumeMounts") or []
+    elif main and main.get("volumeMounts") and containers:
+        # A listed main container without mounts means: it had none.
+        _require(containers, MAIN)["volumeMounts"] = main["volumeMounts"]
+    kept_spec = {"spec": {"containers": containers}} if containers else {}
+    return {**({"metadata": kept_metadata} if kept_metadata else {}), **kept_spec}
+
+
+def _restored_template(component: Document, kept: Document) -> Document:
+    template = dict(component["podTemplate"])
+    kept_metadata = mapping(kept.get("metadata"), "podTemplate.metadata")
+    extra = {key: value for key, value in kept_metadata.items() if key not in ("annotations", "labels")}
+    if metadata := {
+        **{key: value for key, value in extra.items() if value is not None},
+        **template.get("metadata", {}),
+    }:
+        template["metadata"] = metadata
+    listed = items(mapping(kept.get("spec"), "podTemplate.spec").get("containers"), "podTemplate.spec.containers")
+    containers = [dict(entry) for entry in template["spec"]["containers"]]
+    kept_main, main = find_container(listed, MAIN), find_container(containers, MAIN)
+    if kept_main is not None and main is not None:
+        mounts = _restored_mounts(main, items(kept_main.get("volumeMounts"), "volumeMounts"), component)
+        main.pop("volumeMounts", None)
+        if mounts:
+            main["volumeMounts"] = mounts
+    rank = {entry.get("name"): place for place, entry in enumerate(listed)}
+    containers.sort(key=lambda entry: rank.get(entry.get("name"), len(rank)))
+    return {**template, "spec": {**template["spec"], "containers": containers}}
+
+
+def _restored_mounts(main: Document, listed: list[Document], component: Document) -> list[Document]:
+    """Today's mounts, with the kept settings of those of which v1alpha1 only says name and path.
+
+    The compilation cache's own mount is left out if it was not there.
+    """
+    today = {mount_key(mount): mount for mount in items(main.get("volumeMounts"), "volumeMounts")}
+    cache = mapping(component.get("compilationCache"), "compilationCache")
+    cache_key = (cache.get("pvcName"), cache.get("mountPath"))
+    known = {mount_key(mount): mount for mount in listed}
+    if cache_key not in known:
+        today.pop(cache_key, None)
+    stayed = [
+        mount if today[key].keys() <= {"name", "mountPath"} else today[key]
+        for key, mount in known.items()
+        if key in today
+    ]
+    return [*stayed, *(mount for key, mount in today.items() if key not in known)]
+
+
+def _containers(component: Mapping[str, Any]) -> list[Document]:
+    template = mapping(component.get("podTemplate"), "podTemplate")
+    spec = mapping(template.get("spec"), "podTemplate.spec")
+    return items(spec.get("containers"), "podTemplate.spec.containers")
+
+
+def _container(component: Mapping[str, Any], name: object) -> Document | None:
+    return find_container(_containers(component), name)
+
+
+def _require(containers: list[Document], name: str) -> Document:
+    found = find_container(containers, name)
+    assert found is not None, name
+    return found

@@ -1,0 +1,42 @@
+"""DynamoComponentDeployment: the shared component spec inline, with `backendFramework` beside it.
+
+Duty: both directions of `spec` with its payload annotation; `status` is status.py's.
+Ban: no rules about single fields of a component. Callers: resources.py.
+"""
+
+from __future__ import annotations
+
+from dynamo_operator.convert import keep_alpha, keep_beta
+from dynamo_operator.convert.documents import Document, pick
+from dynamo_operator.convert.preserved import Preserved
+
+SHARED = ("backendFramework",)
+_NAME = "serviceName"
+
+
+def spec_to_beta(spec: Document, kept: Preserved, object_name: str) -> tuple[Document, Preserved]:
+    """The v1beta1 spec, and what it cannot say. A spec without `serviceName` is named after the object."""
+    service = _inline(spec, _NAME)
+    keeping = keep_alpha.kept(service, every_origin=kept.is_empty)
+    component = keep_beta.restored(service, keep_beta.kept_of(kept.spec, kept.exact or None))
+    name = spec.get(_NAME)
+    if name or "name" not in kept.unset:
+        component["name"] = name or object_name
+    unset = frozenset({_NAME}) if not name and "name" not in kept.unset else frozenset[str]()
+    return {**pick(spec, SHARED), **component}, Preserved(keeping.sparse, unset, keeping.exact or {})
+
+
+def spec_to_alpha(spec: Document, kept: Preserved, object_name: str) -> tuple[Document, Preserved]:
+    """The v1alpha1 spec, and what it cannot say."""
+    component = _inline(spec, "name")
+    service = keep_alpha.restored(component, keep_alpha.kept_of(kept.spec, kept.exact or None))
+    keeping = keep_beta.kept(component, service)
+    name = spec.get("name")
+    if name and not (_NAME in kept.unset and name == object_name):
+        service[_NAME] = name
+    unset = frozenset[str]() if name else frozenset({"name"})
+    return {**pick(spec, SHARED), **service}, Preserved(keeping.sparse, unset, keeping.exact or {})
+
+
+def _inline(spec: Document, name: str) -> Document:
+    return {key: value for key, value in spec.items() if key not in SHARED and key != name}
