@@ -77,10 +77,9 @@ class RankBlocks:
                 flush()
                 told.append(self.clear())
                 continue
-            if isinstance(event, BlocksStored):
-                next_kind, changed = (Stored, event.tier), self._store(event)
-            else:
-                next_kind, changed = (Removed, event.tier), self._remove(event)
+            is_store = isinstance(event, BlocksStored)
+            next_kind: tuple[type[Stored | Removed], Tier] = (Stored if is_store else Removed, event.tier)
+            changed = self._store(event) if isinstance(event, BlocksStored) else self._remove(event)
             if next_kind != kind or len(pending) + len(changed) > EVENT_BLOCKS_MAX:
                 flush()
                 kind = next_kind

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -183,7 +183,6 @@ def _handle(raw: object, field: str) -> int:
     if isinstance(raw, bytes):
         return int.from_bytes(raw, "big") & _U64
     if _is_int(raw):
-        assert isinstance(raw, int)
         return raw & _U64
     raise EventDecodeError(f"{field}: found {_shown(raw)}, expected a 64-bit integer or bytes")
 
@@ -247,7 +246,7 @@ def _is_media_id(key: str) -> bool:
     return len(key) == _HEX_DIGITS_OF_MM_ID and all(digit in "0123456789abcdefABCDEF" for digit in key)
 
 
-def _is_int(value: object) -> bool:
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
