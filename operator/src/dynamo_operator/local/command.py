@@ -18,7 +18,7 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 def command_line(
     container: Mapping[str, Any], env: Mapping[str, str], ports: Mapping[int, int], python: str
 ) -> tuple[str, ...]:
-    """Command and arguments, expanded; empty if none is given. `python`: path of what replaces the image's interpreter."""
+    """Command and arguments, expanded; empty if none is given. `python`: path of this interpreter."""
     words = [str(word) for word in [*(container.get("command") or ()), *(container.get("args") or ())]]
     argv = [expand(word, env) for word in words]
     if argv and _PYTHON.fullmatch(PurePosixPath(argv[0]).name):

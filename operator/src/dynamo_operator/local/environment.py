@@ -17,6 +17,8 @@ from dynamo_operator.local.ports import LISTENING
 Json = Mapping[str, Any]
 
 _STOP_S = "5"
+_CLUSTER = ("DYN_", "POD_", "NATS_", "ETCD_")
+_LOGGING = frozenset({"DYN_LOG", "DYN_LOGGING_JSONL"})
 _DEFAULTS = {
     "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "0",  # no load balancer has to learn of the withdrawal here
     "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS": _STOP_S,
@@ -58,6 +60,15 @@ def environment(
         values[name] = expand(found, values)
     notes += [_unread_source(source) for source in container.get("envFrom") or ()]
     return {**_DEFAULTS, **values, **_local(pod, discovery_folder)}, tuple(notes)
+
+
+def inherited(own: Mapping[str, str], programs: str) -> dict[str, str]:
+    """What a process takes over from the user's environment: all but what only the manifest may say.
+
+    `programs`: folder of this interpreter, put first on the path so that scripts that call `python3` find it.
+    """
+    kept = {name: text for name, text in own.items() if not name.startswith(_CLUSTER) or name in _LOGGING}
+    return {**kept, "PATH": f"{programs}:{own.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"}
 
 
 def _local(pod: Pod, discovery_folder: str) -> dict[str, str]:

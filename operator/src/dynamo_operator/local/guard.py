@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -32,8 +33,7 @@ def main() -> None:
 def _is_same(pid: int, began: str) -> bool:
     """A leader that is gone still reserves its number while its group lives; another start time means reuse."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[19] == began
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19] == began
     except OSError:
         return True
 

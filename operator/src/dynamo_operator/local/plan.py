@@ -76,7 +76,7 @@ def plan(graph: str, objects: Iterable[Json], settings: PlanSettings) -> Plan:
         graph=graph,
         processes=tuple(processes),
         notes=tuple(Note(text, tuple(names)) for text, names in notes.items()),
-        url=f"http://{_reachable(settings.host)}:{front.http_port}" if front else None,
+        url=f"http://{front.host}:{front.http_port}" if front else None,
         serves_models=front is not None
         and module_of(front.argv) == "dynamo.frontend"
         and any(spec.role in _WORKER_ROLES for spec in processes),
@@ -151,7 +151,7 @@ def _process(
         readiness=_readiness(component.container, ports.moved),
         http_port=ports.http,
         system_port=ports.system,
-        host=settings.host,
+        host=_reachable(settings.host) if ports.http else "127.0.0.1",
         has_shell=is_shell(argv),
     ), notes
 

@@ -15,7 +15,7 @@ async def is_ready(probe: Probe, host: str, client: httpx.AsyncClient) -> bool:
     if probe.path is None:
         return await _accepts(host, probe.port, probe.timeout_s)
     with contextlib.suppress(httpx.HTTPError):
-        url = f"http://{bracketed(host)}:{probe.port}{probe.path}"
+        url = f"http://{host}:{probe.port}{probe.path}"
         answer = await client.get(url, timeout=probe.timeout_s)
         return 200 <= answer.status_code < 400
     return False
@@ -42,14 +42,10 @@ def local_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(trust_env=False)
 
 
-def bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 async def _accepts(host: str, port: int, timeout_s: float) -> bool:
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await asyncio.open_connection(host.strip("[]"), port)
             writer.close()
             return True
     return False

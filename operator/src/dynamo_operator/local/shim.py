@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - an argument list, as the rendering gives it
     except FileNotFoundError:
         print(f"cannot start: there is no program {command[0]!r} on this machine", file=sys.stderr)
         sys.exit(_NOT_FOUND)

@@ -41,8 +41,9 @@ class FreePorts:
         """`wanted` or the next free one after it; any free port when None."""
         near = range(wanted, min(wanted + _NEAR, 65_536)) if wanted is not None else ()
         anywhere = (self._rng.randrange(_FIRST, _LAST) for _ in range(1000))
+        hosts = {self._host, "127.0.0.1"}
         for port in itertools.chain(near, anywhere):
-            if port not in self._taken and why_taken(self._host, port) is None:
+            if port not in self._taken and all(why_taken(host, port) is None for host in hosts):
                 self._taken.add(port)
                 return port
         raise PortInUse(f"no free port found on {self._host}")

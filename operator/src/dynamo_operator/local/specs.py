@@ -38,7 +38,7 @@ class ProcessSpec:
     system_port: int | None
     """Where a worker answers /health and /metrics."""
     host: str
-    """The address that the ports are bound to."""
+    """Where the ports are reached from this machine; an IPv6 address stands in brackets."""
     has_shell: bool
     """The command is a shell script: signals must reach the script's children too."""
 

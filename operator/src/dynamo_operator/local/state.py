@@ -86,11 +86,13 @@ class StateFolder:
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"
 
-    def prepare(self) -> None:
-        """Makes the folder afresh: no state and no cards of an earlier run; its logs move aside as `.log.1`."""
+    def create(self) -> None:
         for folder in (self.path, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
+
+    def begin(self) -> None:
+        """Forgets the state and cards of an earlier run and moves its logs aside as `.log.1`. Needs the lock."""
         shutil.rmtree(self.discovery, ignore_errors=True)
         self.discovery.mkdir(mode=0o700)
         self.clear()

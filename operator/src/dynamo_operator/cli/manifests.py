@@ -1,0 +1,127 @@
+"""Manifest files: YAML documents with the lines they came from. Edge: reads files. Called by the commands."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dynamo_operator.local.errors import Refused
+
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document of a file."""
+
+    file: str
+    value: Mapping[str, Any]
+    root: yaml.Node
+
+    @property
+    def kind(self) -> str:
+        return str(self.value.get("kind") or "")
+
+    @property
+    def name(self) -> str:
+        metadata = self.value.get("metadata")
+        return str(metadata.get("name") or "") if isinstance(metadata, Mapping) else ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind or 'document without a kind'} {self.name!r}"
+
+    @property
+    def is_ours(self) -> bool:
+        return str(self.value.get("apiVersion") or "").startswith("nvidia.com/")
+
+    def line(self, path: str) -> int:
+        """The line (from 1) of a field such as `spec.components[0].type`, or of its nearest written parent."""
+        node, line = self.root, self.root.start_mark.line
+        for index, key in _STEP.findall(path):
+            if isinstance(node, yaml.MappingNode):
+                found = next(((k, v) for k, v in node.value if k.value == key), None)
+                if found is None:
+                    break
+                line, node = found[0].start_mark.line, found[1]
+            elif isinstance(node, yaml.SequenceNode) and index and int(index) < len(node.value):
+                node = node.value[int(index)]
+                line = node.start_mark.line
+            else:
+                break
+        return int(line) + 1
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: a key written twice is an error, and dates stay text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"key {name!r} is written twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_documents(file: Path) -> tuple[Document, ...]:
+    """All documents of a file (`-`: standard input). Raises Refused naming file, line and column."""
+    try:
+        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except IsADirectoryError:
+        raise Refused(f"{file} is a folder", f"name a file in it: {_some(file)}") from None
+    except FileNotFoundError:
+        raise Refused(f"there is no file {file}", f"here are: {_some(file.parent)}") from None
+    except OSError as error:
+        raise Refused(f"cannot read {file}: {error.strerror}") from None
+    try:
+        documents = tuple(_documents(text.decode(), str(file)))
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file} is not UTF-8 text: byte {error.start} is {text[error.start]:#04x}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise Refused(f"{file}{where}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise Refused(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not documents:
+        raise Refused(f"{file} holds no YAML document")
+    return documents
+
+
+def _documents(text: str, file: str) -> list[Document]:
+    found = []
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+                continue
+            if not isinstance(node, yaml.MappingNode):
+                raise Refused(f"{file}:{node.start_mark.line + 1}: a manifest is a mapping; found a {_noun(node)}")
+            found.append(Document(file, loader.construct_document(node), node))
+    finally:
+        loader.dispose()
+    return found
+
+
+def _noun(node: yaml.Node) -> str:
+    return "list" if isinstance(node, yaml.SequenceNode) else "plain value"
+
+
+def _some(folder: Path) -> str:
+    names = sorted(path.name for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern))
+    return ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "no YAML files"
