@@ -11,7 +11,7 @@ from dynamo_operator.local.expand import expand
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
-_PORT_FLAG = re.compile(r"--[a-z-]*port")
+_PORT_FLAG = re.compile(r"--(?:[a-z-]+-)?port")
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 
 

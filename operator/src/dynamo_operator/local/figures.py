@@ -38,9 +38,10 @@ def totals(page: str) -> Mapping[str, float]:
         name, brace, rest = line.partition("{")
         value = rest.rpartition("}")[2] if brace else name.partition(" ")[2]
         try:
-            sums[name.partition(" ")[0]] += float(value.split()[0])
+            number = float(value.split()[0])
         except (ValueError, IndexError):
             continue
+        sums[name.partition(" ")[0]] += number
     return sums
 
 

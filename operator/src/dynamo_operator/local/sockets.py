@@ -30,8 +30,8 @@ class FreePorts:
         """Exactly this port; raises PortInUse naming its holder and a free neighbour."""
         if not 1 <= port <= 65_535:
             raise Refused(f"--port: found {port}; allowed are 1 to 65535")
-        reason = why_taken(self._host, port)
-        if reason is not None or port in self._taken:
+        reason = "is given to another process of this graph" if port in self._taken else why_taken(self._host, port)
+        if reason is not None:
             free = self.take(port + 1)
             raise PortInUse(f"port {port} on {self._host} {reason}", f"choose another, for example: --port {free}")
         self._taken.add(port)
