@@ -61,7 +61,7 @@ def parse_graph(document: JsonObject) -> Graph:
         backend_framework=read_text(spec, "backendFramework", "spec"),
         components=components,
         claims=_claims(payload),
-        kv_transfer_policy=freeze(read_object(experimental, "kvTransferPolicy", "spec.experimental")),
+        has_kv_transfer_policy=read_object(experimental, "kvTransferPolicy", "spec.experimental") is not None,
     )
 
 

@@ -129,7 +129,7 @@ class Graph:
     backend_framework: str | None
     components: tuple[Component, ...]
     claims: tuple[Claim, ...]
-    kv_transfer_policy: JsonObject | None
+    has_kv_transfer_policy: bool
 
 
 @dataclass(frozen=True, slots=True)

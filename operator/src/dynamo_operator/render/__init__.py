@@ -9,9 +9,10 @@ Owner references carry kind and name; whoever applies the objects adds the owner
 
 from __future__ import annotations
 
+from dynamo_operator.render.component_deployment import component_deployments
 from dynamo_operator.render.context import IngressDefaults, RenderContext
 from dynamo_operator.render.errors import RenderError
-from dynamo_operator.render.graph import component_deployments, render, render_component_deployment
+from dynamo_operator.render.graph import render, render_component_deployment
 from dynamo_operator.render.worker_hash import worker_hash
 
 __all__ = [

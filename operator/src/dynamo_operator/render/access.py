@@ -39,16 +39,16 @@ def render_discovery_access(parent: str, context: RenderContext) -> list[dict[st
 
 
 def render_shared_access(graph: Graph, context: RenderContext) -> list[dict[str, Any]]:
-    """Accounts of planners and endpoint pickers; shared by all graphs of the namespace, so owned by none."""
-    wanted = {
-        ComponentType.PLANNER: (names.PLANNER_ACCOUNT, context.planner_cluster_role),
-        ComponentType.EPP: (names.EPP_ACCOUNT, context.epp_cluster_role),
-    }
-    present = {component.type for component in graph.components}
+    """Accounts of planners and endpoint pickers; shared by all graphs of the namespace, so owned by none.
+
+    The planner's is always there: planners also run outside of the graphs that they scale.
+    """
+    wanted = [(names.PLANNER_ACCOUNT, context.planner_cluster_role)]
+    if any(component.type is ComponentType.EPP for component in graph.components):
+        wanted.append((names.EPP_ACCOUNT, context.epp_cluster_role))
     return [
         document
-        for component_type, (account, role) in wanted.items()
-        if component_type in present
+        for account, role in wanted
         for document in (
             _account(account, _labels(account)),
             _binding(f"{account}-binding", _labels(account), "ClusterRole", role, account, context),

@@ -13,6 +13,7 @@ from dynamo_operator.render.backend import backend_framework
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import merged
 from dynamo_operator.render.epp import epp_component
+from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.worker_hash import worker_hash
 
 INHERITED_ANNOTATIONS = (
@@ -25,8 +26,13 @@ INHERITED_ANNOTATIONS = (
 NO_MESH_SIDECAR = {"sidecar.istio.io/inject": "false"}
 
 
-def expand(graph: Graph, context: RenderContext) -> tuple[ComponentDeployment, ...]:
-    """One component deployment per component; raises RenderError for contradicting engines or names too long."""
+def component_deployments(graph: Graph, context: RenderContext) -> tuple[ComponentDeployment, ...]:
+    """One component deployment per component, with the graph's environment, metadata and worker generation merged in.
+
+    Raises RenderError for contradicting engines, names too long and policies that cannot be rendered.
+    """
+    if graph.has_kv_transfer_policy:
+        raise RenderError(graph.name, "experimental.kvTransferPolicy is set", "it is not supported yet")
     framework = backend_framework(graph)
     hash8 = worker_hash(graph)
     return tuple(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dynamo_operator.api import Claim, ComponentDeployment, Graph
+from dynamo_operator.api import Claim, ComponentDeployment, Graph, thaw
 from dynamo_operator.render import names
 from dynamo_operator.render.access import render_discovery_access, render_shared_access
-from dynamo_operator.render.component_deployment import component_deployment_document, expand
+from dynamo_operator.render.component_deployment import component_deployment_document, component_deployments
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.deployment import render_deployment
 from dynamo_operator.render.epp import render_epp
@@ -34,23 +34,19 @@ def render(graph: Graph, context: RenderContext) -> tuple[Document, ...]:
         *(component_deployment_document(each) for each in deployments),
     ]
     children = [child for each in deployments for child in _children(each, context)]
-    return (
+    documents = (
         *render_shared_access(graph, context),
         *_owned(owned, "DynamoGraphDeployment", graph.name),
         *_unique(children),
     )
-
-
-def component_deployments(graph: Graph, context: RenderContext) -> tuple[ComponentDeployment, ...]:
-    """The graph's component deployments, with graph-wide environment, metadata and the worker generation merged in."""
-    return expand(graph, context)
+    return _plain(documents)
 
 
 def render_component_deployment(deployment: ComponentDeployment, context: RenderContext) -> tuple[Document, ...]:
     """All objects of one component deployment; one without a graph also gets the account its pods run with."""
     kind = "DynamoComponentDeployment"
     alone = [] if deployment.graph_name else render_discovery_access(deployment.parent_name, context)
-    return (*_owned(alone, kind, deployment.name), *_children(deployment, context))
+    return _plain((*_owned(alone, kind, deployment.name), *_children(deployment, context)))
 
 
 def _children(deployment: ComponentDeployment, context: RenderContext) -> Iterable[Document]:
@@ -61,6 +57,11 @@ def _children(deployment: ComponentDeployment, context: RenderContext) -> Iterab
         *render_ingress(deployment, context),
     ]
     return _owned(children, "DynamoComponentDeployment", deployment.name)
+
+
+def _plain(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """Plain copies that share nothing, with each other or with the specs."""
+    return tuple(thaw(document) for document in documents)
 
 
 def _owned(documents: Iterable[Document], kind: str, name: str) -> list[Document]:

@@ -16,7 +16,8 @@ class Version(NamedTuple):
     patch: int
 
 
-NEWEST = Version(9999, 0, 0)
+# What an image without a version is taken for: admission asks such images for runtimeVersionOverride.
+UNVERSIONED = Version(0, 0, 0)
 # From this release on: strict namespace prefix, frontend startup probe, canary health checks left to the runtime.
 STRICT_PREFIX = Version(1, 6, 0)
 
@@ -24,10 +25,10 @@ _SEMVER = re.compile(r"^v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:[-+].*)?$")
 
 
 def runtime_version(component: Component) -> Version:
-    """The override, else the main image's tag; an image without a version counts as newest."""
+    """The override, else the main image's tag; an image without one counts as older than all gates."""
     text = component.runtime_version_override or _tag(str(component.main.get("image") or ""))
     match = _SEMVER.match(text)
-    return Version(*map(int, match.groups())) if match else NEWEST
+    return Version(*map(int, match.groups())) if match else UNVERSIONED
 
 
 def _tag(image: str) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 from dynamo_operator.api import Component, Graph, thaw
 
 FORMAT = "dynamo-worker-generation-1"
+_HASH = re.compile("[a-f][0-9a-f]{7}")
 _FIELDS = (
     "globalDynamoNamespace",
     "podTemplate",
@@ -25,7 +27,7 @@ _FIELDS = (
 
 
 def worker_hash(graph: Graph) -> str | None:
-    """8 hex digits over the workers' pod templates and what changes them; None where the graph has no workers."""
+    """8 hex digits over what makes the workers' pods; None where the graph has no workers."""
     workers = {each.name: _identity(each) for each in graph.components if each.is_worker}
     if not workers:
         return None
@@ -36,7 +38,14 @@ def worker_hash(graph: Graph) -> str | None:
         "workers": workers,
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _hash8(text)
+
+
+def _hash8(text: str) -> str:
+    """8 hex digits from the first letter on: YAML tools read 12345678 and 1234e567 as numbers, not as text."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    found = _HASH.search(digest)
+    return found.group() if found else _hash8(digest)
 
 
 def _identity(component: Component) -> dict[str, object]:

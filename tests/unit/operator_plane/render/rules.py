@@ -1,0 +1,82 @@
+"""Which differences from upstream's objects are meant; docs/compatibility.md explains each under the same id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tests.unit.operator_plane.render.differences import ABSENT, Difference
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Covers a difference of a kind at a path, where `holds` says that it is the one meant."""
+
+    id: str
+    kind: str
+    path: str
+    holds: Callable[[Difference], bool]
+
+    def covers(self, difference: Difference) -> bool:
+        """Whether this rule explains the difference."""
+        at = re.fullmatch(self.kind, difference.kind) and re.fullmatch(self.path, difference.path)
+        return bool(at) and self.holds(difference)
+
+
+def _only_theirs(difference: Difference) -> bool:
+    return bool(difference.ours == ABSENT)
+
+
+def _only_ours(difference: Difference) -> bool:
+    return bool(difference.theirs == ABSENT)
+
+
+def _values(theirs: Any, ours: Any) -> Callable[[Difference], bool]:
+    return lambda difference: bool((difference.theirs, difference.ours) == (theirs, ours))
+
+
+def _same_picker_config(difference: Difference) -> bool:
+    theirs, ours = (yaml.safe_load(str(side)) for side in (difference.theirs, difference.ours))
+    return _without_blanks(theirs) == ours
+
+
+def _same_plugins(difference: Difference) -> bool:
+    return bool(_without_blanks(difference.theirs) == difference.ours)
+
+
+def _without_blanks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_blanks(inner) for key, inner in value.items() if inner not in (None, "")}
+    return [_without_blanks(inner) for inner in value] if isinstance(value, list) else value
+
+
+_ANY = ".*"
+_GRAPHS_CHILD = "DynamoComponentDeployment"
+_CONTAINER = r"/spec/template/spec/containers\[[^]]+\]"
+
+RULES = (
+    Rule("R1", _ANY, r"/metadata/annotations/nvidia\.com/last-applied-(generation|hash)", _only_theirs),
+    Rule("R2", _GRAPHS_CHILD, r"/metadata/annotations/nvidia\.com/dcd-spec", lambda _: True),
+    Rule("R3", _GRAPHS_CHILD, r"/metadata/finalizers", _values(["nvidia.com/finalizer"], ABSENT)),
+    Rule("R4", f"{_GRAPHS_CHILD}|DynamoGraphDeploymentScalingAdapter", r"/status", _only_theirs),
+    Rule("R6", "Deployment", rf"{_CONTAINER}/livenessProbe/failureThreshold", _values(1, 3)),
+    Rule("R7", "Deployment", rf"{_CONTAINER}/args", _values(["-m", "dynamo.frontend"], ABSENT)),
+    Rule("R8", "Deployment", rf"{_CONTAINER}/ports\[system\]", _only_ours),
+    Rule("R9", "Service", r"/spec/ports\[system\]/targetPort", _values("system", "system-0")),
+    Rule(
+        "R10",
+        "Deployment|Service",
+        r"/spec(/selector|/template/metadata/labels)/nvidia\.com/dynamo-namespace",
+        lambda difference: bool(difference.theirs == "ignored-one"),
+    ),
+    Rule("R11", "Ingress", r"/metadata/annotations/[^/]+", _only_ours),
+    Rule("R12", "ConfigMap", r"/data/epp-config-dynamo\.yaml", _same_picker_config),
+    Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/(apiVersion|kind)", _only_theirs),
+    Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/plugins", _same_plugins),
+)
+# Generation hashes are made equal before comparing, so this one covers no single difference.
+HASH_RULE = "R5"
