@@ -1,0 +1,157 @@
+"""Rules of one component, the same for a graph's components and a standalone one. Pure; called by `validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dynamo_operator.validate.containers import check_unique
+from dynamo_operator.validate.context import Context, Pathway
+from dynamo_operator.validate.features import check_features
+from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.pods import check_pod
+from dynamo_operator.validate.quantity import parse_quantity
+from dynamo_operator.validate.text_forms import check_annotations, check_labels
+from dynamo_operator.validate.view import TYPES, ComponentView
+from dynamo_operator.validate.violation import Violation, listed, nearest
+
+CACHE_DEFAULT_BACKENDS = ("vllm",)  # backends with a default directory for compiled kernels
+EPP_DEFAULT_SINCE = (1, 5, 0)  # endpoint pickers from this version on have a configuration of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What a component's rules need of what it belongs to."""
+
+    manifest: Field
+    context: Context
+    pathway: Pathway
+    backend: str
+    asks_for_version: bool
+    """Whether a component must have a runtime version; a standalone component need not."""
+
+
+def check_component(component: ComponentView, graph: Graph) -> Iterator[Violation]:
+    yield from _check_type(component)
+    yield from _check_version(component, graph)
+    yield from _check_grove_fields(component, graph)
+    yield from _check_shared_memory(component)
+    yield from _check_compilation_cache(component, graph.backend)
+    yield from _check_epp(component, graph.context)
+    yield from _check_sidecar(component)
+    if component.is_alpha:
+        yield from _check_alpha(component)
+    yield from check_pod(component)
+    annotations = graph.manifest["metadata"]["annotations"]
+    yield from check_features(component, graph.context, graph.pathway, graph.backend, annotations)
+
+
+def _check_type(component: ComponentView) -> Iterator[Violation]:
+    """v1beta1's schema lists the types. v1alpha1's does not, so an unknown one would fail only after admission."""
+    written = component.type_field
+    if component.is_alpha and written.text and written.text not in TYPES:
+        yield written.broken("unsupported value", f"{listed(TYPES)}, or nothing", nearest=nearest(written.text, TYPES))
+
+
+def _check_version(component: ComponentView, graph: Graph) -> Iterator[Violation]:
+    image = component.main["image"].text
+    override = component.field["runtimeVersionOverride"]
+    if graph.asks_for_version and image and not override.is_present and component.runtime_version() is None:
+        yield override.broken(
+            "is required when the main image's tag is not a version",
+            "X.Y.Z here, or a tag like 1.5.0 on the image",
+            found=f'image "{image}"',
+        )
+
+
+def _check_grove_fields(component: ComponentView, graph: Graph) -> Iterator[Violation]:
+    minimum, field = component.field["minAvailable"], component.field
+    if minimum.integer is not None and component.replicas and minimum.integer > component.replicas:
+        yield minimum.broken("more than replicas", f"at most {component.replicas}, unless replicas is 0")
+    if graph.pathway is Pathway.GROVE:
+        return
+    scaling_group = field["experimental"]["grove"]["forceScalingGroup"]
+    for grove_field in (minimum, field["topologyConstraint"], field["providerOverride"]):
+        if grove_field.is_present:
+            yield grove_field.broken("needs the Grove pathway", "nothing on the component pathway")
+    for role in ("leader", "worker"):
+        override = field["multinode"][role]["providerOverride"]
+        if override.is_present:
+            yield override.broken("needs the Grove pathway", "nothing on the component pathway")
+    if scaling_group.is_true:
+        yield scaling_group.broken("needs the Grove pathway", "false on the component pathway")
+
+
+def _check_shared_memory(component: ComponentView) -> Iterator[Violation]:
+    if component.is_alpha:
+        memory = component.field["sharedMemory"]
+        if not memory.is_present or memory["disabled"].is_true:
+            return
+        size = parse_quantity(memory["size"].value)
+        if not memory["size"].is_present or (size is not None and size <= 0):
+            yield memory["size"].broken("is required unless disabled is true", "a size greater than 0")
+        return
+    size_field = component.field["sharedMemorySize"]
+    size = parse_quantity(size_field.value)
+    if size is not None and size < 0:
+        yield size_field.broken("a negative size", "0 or more")
+
+
+def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator[Violation]:
+    cache = component.field["compilationCache"]
+    path = cache["mountPath"]
+    if cache.is_present and not path.text and backend and backend not in CACHE_DEFAULT_BACKENDS:
+        yield path.broken(f"is required for {backend}, which has no default directory", "an absolute path")
+
+
+def _check_epp(component: ComponentView, context: Context) -> Iterator[Violation]:
+    config = component.field["eppConfig"]
+    if component.type != "epp":
+        if config.is_present:
+            yield config.broken("is only for type epp", "nothing", found=f'type "{component.type}"')
+        return
+    if not context.has_inference_pools:
+        yield component.type_field.broken(
+            "an endpoint picker needs the Gateway API Inference Extension, which this cluster lacks",
+            "a type other than epp",
+        )
+    if component.is_multinode:
+        yield component.field["multinode"].broken("an endpoint picker runs on one node", "nothing")
+    if component.replicas != 1:
+        yield component.field["replicas"].broken("an endpoint picker has exactly one replica", "1")
+    sources = [name for name in ("config", "configMapRef") if config[name].is_present]
+    version = component.runtime_version()
+    if not config.is_present and (version is None or version < EPP_DEFAULT_SINCE):
+        yield config.broken("is required", "one of config, configMapRef")
+    elif config.is_present and len(sources) != 1:
+        found = listed(sources) or "neither"
+        yield config.broken("exactly one source is required", "one of config, configMapRef", found=found)
+    if config["configMapRef"].is_present and not config["configMapRef"]["name"].text:
+        yield config["configMapRef"]["name"].broken("is required", "the name of a ConfigMap")
+
+
+def _check_sidecar(component: ComponentView) -> Iterator[Violation]:
+    sidecar = component.field["frontendSidecar"]
+    if component.is_alpha or not sidecar.is_present:
+        return
+    names = component.pod["containers"].names
+    if sidecar.text not in names:
+        yield sidecar.broken("no container of this name", listed(names) or "none", nearest=nearest(sidecar.text, names))
+
+
+def _check_alpha(component: ComponentView) -> Iterator[Violation]:
+    field = component.field
+    yield from check_annotations(field["annotations"])
+    yield from check_labels(field["labels"])
+    ingress = field["ingress"]
+    if ingress["enabled"].is_true and not ingress["host"].text:
+        yield ingress["host"].broken("is required when ingress is enabled", "a host name")
+    if field["frontendSidecar"]["image"].value == "":
+        yield field["frontendSidecar"]["image"].broken("is required", "an image reference")
+    caches = [mount for mount in field["volumeMounts"].items if mount["useAsCompilationCache"].is_true]
+    for mount in field["volumeMounts"].items:
+        if not mount["mountPoint"].text and not mount["useAsCompilationCache"].is_true:
+            yield mount["mountPoint"].broken("is required unless useAsCompilationCache is true", "an absolute path")
+    for extra in caches[1:]:
+        yield extra["useAsCompilationCache"].broken(f"{caches[0].path} is the compilation cache already", "one cache")
+    yield from check_unique(field["volumeMounts"], "mountPoint")

@@ -1,0 +1,104 @@
+"""Rules of GPU memory service, failover, checkpoints and the power annotation. Pure; called by `component_rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dynamo_operator.validate.context import Context, Pathway
+from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.resources import alpha_gpu_count, gpu_count
+from dynamo_operator.validate.view import WORKER_TYPES, ComponentView
+from dynamo_operator.validate.violation import Violation, listed, nearest
+
+POWER_LIMIT = "dynamo.nvidia.com/gpu-power-limit"
+DISCOVERY_MODE = "nvidia.com/dynamo-kube-discovery-mode"
+
+
+def check_features(
+    component: ComponentView, context: Context, pathway: Pathway, backend: str, graph_annotations: Field
+) -> Iterator[Violation]:
+    """`backend` is the graph's, empty when unset; `graph_annotations` are the object's own."""
+    if component.has_feature("gpuMemoryService"):
+        yield from _check_memory_service(component, pathway, backend)
+    if component.has_feature("failover"):
+        yield from _check_failover(component, graph_annotations)
+    yield from _check_checkpoint(component, context)
+    yield from _check_power(component)
+
+
+def has_gpu(component: ComponentView) -> bool:
+    if gpu_count(component.main["resources"]) >= 1:
+        return True
+    return component.is_alpha and alpha_gpu_count(component.field["resources"]) >= 1
+
+
+def _check_memory_service(component: ComponentView, pathway: Pathway, backend: str) -> Iterator[Violation]:
+    service = component.experimental["gpuMemoryService"]
+    if not component.is_worker:
+        yield service.broken("is only for workers", f"type {listed(WORKER_TYPES)}", found=f'type "{component.type}"')
+    elif not has_gpu(component):
+        yield service.broken("needs a GPU", "at least one GPU in the main container's limits", found="none")
+    clients = service["extraClientContainers"]
+    if component.feature_mode("gpuMemoryService") == "interpod":
+        if pathway is not Pathway.GROVE:
+            yield service["mode"].broken("needs the Grove pathway", "IntraPod")
+        if backend not in ("vllm", ""):
+            yield service["mode"].broken(f"is not available for {backend}", "IntraPod, or backendFramework vllm")
+        if clients.items:
+            yield clients.broken("only for mode IntraPod", "an empty list")
+    yield from _check_client_names(clients, component)
+
+
+def _check_client_names(clients: Field, component: ComponentView) -> Iterator[Violation]:
+    names = component.pod["containers"].names + component.pod["initContainers"].names
+    for client in clients.items:
+        if client.text and client.text not in names:
+            yield client.broken(
+                "no container of this name", listed(names) or "none", nearest=nearest(client.text, names)
+            )
+
+
+def _check_failover(component: ComponentView, graph_annotations: Field) -> Iterator[Violation]:
+    failover = component.experimental["failover"]
+    if not component.has_feature("gpuMemoryService"):
+        yield failover.broken("needs gpuMemoryService", "gpuMemoryService of the same mode")
+        return
+    mode = component.feature_mode("failover")
+    if mode != component.feature_mode("gpuMemoryService"):
+        allowed = f"{component.feature_mode('gpuMemoryService')}, as gpuMemoryService has"
+        yield failover["mode"].broken("differs from gpuMemoryService's mode", allowed, found=mode)
+    if mode == "intrapod" and graph_annotations[DISCOVERY_MODE].text != "container":
+        yield failover.broken("needs discovery by container", f'annotation {DISCOVERY_MODE}: "container"')
+    if component.is_alpha and mode == "intrapod" and (failover["numShadows"].integer or 1) > 1:
+        yield failover["numShadows"].broken("too large", "1")
+
+
+def _check_checkpoint(component: ComponentView, context: Context) -> Iterator[Violation]:
+    if not component.has_feature("checkpoint"):
+        return
+    checkpoint = component.experimental["checkpoint"]
+    if not context.has_checkpoints:
+        yield checkpoint.broken("checkpoints are disabled in the operator's configuration", "enabled: false")
+    if checkpoint["job"].is_present and checkpoint["checkpointRef"].is_present:
+        yield checkpoint.broken("job and checkpointRef are mutually exclusive", "one of job, checkpointRef")
+    if checkpoint["job"]["gmsClientContainers"].items and not component.has_feature("gpuMemoryService"):
+        yield checkpoint["job"]["gmsClientContainers"].broken("needs gpuMemoryService", "an empty list")
+    is_inter_pod = component.feature_mode("gpuMemoryService") == "interpod"
+    if component.has_feature("gpuMemoryService") and is_inter_pod:
+        yield checkpoint.broken("cannot be combined with gpuMemoryService of mode InterPod", "mode IntraPod")
+    if component.has_feature("failover"):
+        yield checkpoint.broken("cannot be combined with failover", "one of checkpoint, failover")
+
+
+def _check_power(component: ComponentView) -> Iterator[Violation]:
+    limit = component.pod_metadata["annotations"][POWER_LIMIT]
+    if not limit.is_present:
+        return
+    where = Field(f"{component.pod_metadata['annotations'].path}[{POWER_LIMIT}]", limit.value)
+    if not (limit.text.isascii() and limit.text.isdigit() and int(limit.text) > 0):
+        yield where.broken("not a power limit", "watts per GPU as a positive whole number")
+    if component.has_feature("gpuMemoryService"):
+        yield where.broken("cannot be combined with gpuMemoryService", "one of the two")
+    containers = (*component.containers, *component.pod["initContainers"].items)
+    if any(container["resources"]["claims"].items for container in containers):
+        yield where.broken("cannot be combined with resource claims", "GPUs in resources.limits")

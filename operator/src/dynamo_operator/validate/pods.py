@@ -1,0 +1,174 @@
+"""Rules of a component's pod: what an API server would refuse in it, or what could never start.
+
+Pure. Called by `component_rules` for each component; `containers` and `resources` hold the rules of one container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dynamo_operator.validate.containers import (
+    PROBES,
+    check_container,
+    check_enum,
+    check_env,
+    check_mounts,
+    check_probe,
+    check_unique,
+)
+from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.resources import check_alpha_resources, check_resources
+from dynamo_operator.validate.text_forms import LABEL_FORM, check_annotations, check_labels, is_label
+from dynamo_operator.validate.view import FRONTEND_SIDECAR, MAIN, ComponentView
+from dynamo_operator.validate.violation import Violation, listed, nearest
+
+SHARED_MEMORY_VOLUME = "shared-memory"
+DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+TOLERATION_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+# Ports that rendering names on the main container.
+ADDED_PORTS = {
+    "frontend": ("http",),
+    "worker": ("system", "nixl"),
+    "prefill": ("system", "nixl"),
+    "decode": ("system", "nixl"),
+    "planner": ("metrics", "system"),
+    "epp": ("grpc", "grpc-health", "metrics"),
+}
+
+
+def check_pod(component: ComponentView) -> Iterator[Violation]:
+    yield from check_labels(component.pod_metadata["labels"])
+    yield from check_annotations(component.pod_metadata["annotations"])
+    yield from _check_pod_fields(component.pod)
+    yield from _check_container_names(component)
+    yield from _check_images(component)
+    yield from _check_containers(component)
+    if component.is_alpha:
+        yield from _check_alpha_fields(component)
+
+
+def known_volumes(component: ComponentView) -> frozenset[str]:
+    """Names that a mount may use: the pod's volumes, and those that rendering adds."""
+    names = set(component.pod["volumes"].names)
+    if component.has_shared_memory:
+        names.add(SHARED_MEMORY_VOLUME)
+    if cache := component.field["compilationCache"]["pvcName"].text:
+        names.add(cache)
+    if component.is_alpha:
+        names.update(component.field["volumeMounts"].names)
+    return component.kept_volumes | names
+
+
+def _check_pod_fields(pod: Field) -> Iterator[Violation]:
+    yield from check_enum(pod["restartPolicy"], ("Always",))
+    yield from check_enum(pod["dnsPolicy"], DNS_POLICIES)
+    grace = pod["terminationGracePeriodSeconds"]
+    if grace.integer is not None and grace.integer < 0:
+        yield grace.broken("too small", "at least 0")
+    for toleration in pod["tolerations"].items:
+        yield from check_enum(toleration["effect"], TOLERATION_EFFECTS)
+        yield from check_enum(toleration["operator"], ("Exists", "Equal", "Lt", "Gt"))
+        if toleration["operator"].text == "Exists" and toleration["value"].text:
+            yield toleration["value"].broken("operator Exists takes no value", "no value, or operator Equal")
+    yield from check_unique(pod["volumes"], "name")
+    for volume in pod["volumes"].items:
+        yield from _check_dns_label(volume["name"], "not a volume name")
+        sources = [key for key, value in volume.mapping.items() if key != "name" and value is not None]
+        if len(sources) > 1:
+            yield volume.broken("more than one volume source", "one source", found=listed(sources))
+    yield from check_labels(pod["nodeSelector"])
+
+
+def _check_container_names(component: ComponentView) -> Iterator[Violation]:
+    seen: dict[str, str] = {}
+    if component.is_alpha:
+        seen[MAIN] = component.main.path
+    named = component.pod["containers"].items + component.pod["initContainers"].items
+    for container in named:
+        name = container["name"]
+        if not name.is_present:
+            yield name.broken("is required", LABEL_FORM)
+            continue
+        yield from _check_dns_label(name, "not a container name")
+        if name.text in seen:
+            yield name.broken(f"duplicate of {seen[name.text]}", "each name once in a pod")
+        elif name.text:
+            seen[name.text] = container.path
+    if component.is_alpha and component.main["name"].text not in ("", MAIN):
+        yield component.main["name"].broken("the main container has a fixed name", f'"{MAIN}", or nothing')
+
+
+def _check_images(component: ComponentView) -> Iterator[Violation]:
+    """Every container has an image. The main one of v1beta1 may be absent as a whole, which is named as such."""
+    if not component.is_alpha and not component.main.is_present:
+        containers = component.pod["containers"]
+        names = containers.names
+        yield containers.broken(
+            f'the container "{MAIN}" is required',
+            f'one container named "{MAIN}", with an image',
+            found=listed(names) or "no container",
+            nearest=nearest(MAIN, names),
+        )
+    alpha_main = (component.main,) if component.is_alpha and not component.main.is_present else ()
+    for container in (*alpha_main, *component.containers, *component.pod["initContainers"].items):
+        image = container["image"]
+        if not image.is_present or image.value == "":
+            yield image.broken("is required", "an image reference")
+        elif image.text != image.text.strip():
+            yield image.broken("spaces around the image", "an image reference")
+
+
+def _check_containers(component: ComponentView) -> Iterator[Violation]:
+    volumes = known_volumes(component)
+    claims = frozenset(component.pod["resourceClaims"].names)
+    # The GPU memory service moves the GPUs from the container's limits to a resource claim.
+    needs_gpu_limit = not component.has_feature("gpuMemoryService")
+    for container in (*component.containers, *component.pod["initContainers"].items):
+        yield from check_container(container, volumes, _added_ports(component, container))
+        yield from check_resources(container["resources"], claims, needs_gpu_limit=needs_gpu_limit)
+    yield from _check_port_names(component)
+
+
+def _added_ports(component: ComponentView, container: Field) -> tuple[str, ...]:
+    if container.path == component.main.path:
+        return ADDED_PORTS.get(component.type, ("system",))
+    name = container["name"].text
+    sidecar = FRONTEND_SIDECAR if component.is_alpha else component.field["frontendSidecar"].text
+    return ADDED_PORTS["frontend"] if name and name == sidecar else ()
+
+
+def _check_port_names(component: ComponentView) -> Iterator[Violation]:
+    """A port's name is unique in the pod, since Services and probes of other pods find ports by it."""
+    seen: dict[str, Field] = {}
+    for container in component.containers:
+        for port in container["ports"].items:
+            name = port["name"].text
+            other = seen.setdefault(name, container) if name else container
+            if other is not container:
+                yield port["name"].broken(f"a port of {other.path} has this name", "each name once in a pod")
+
+
+def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
+    """v1alpha1's dedicated fields, which become fields of the main container."""
+    field = component.field
+    yield from check_env(field["envs"])
+    yield from check_env(field["frontendSidecar"]["envs"])
+    volumes = frozenset(component.pod["volumes"].names) | frozenset(field["volumeMounts"].names)
+    yield from check_mounts(field["volumeMounts"], volumes, "mountPoint")
+    ports = frozenset(component.main["ports"].names) | frozenset(ADDED_PORTS.get(component.type, ("system",)))
+    for name in PROBES[:2]:
+        yield from check_probe(field[name], ports)
+    needs_gpu_limit = not component.has_feature("gpuMemoryService")
+    yield from check_alpha_resources(field["resources"], needs_gpu_limit=needs_gpu_limit)
+    if any(container["name"].text == FRONTEND_SIDECAR for container in component.pod["containers"].items) and (
+        field["frontendSidecar"].is_present
+    ):
+        yield field["frontendSidecar"].broken(
+            f'a container "{FRONTEND_SIDECAR}" is already in extraPodSpec.containers', "one of the two"
+        )
+
+
+def _check_dns_label(name: Field, message: str) -> Iterator[Violation]:
+    if isinstance(name.value, str) and not is_label(name.value):
+        yield name.broken(message, LABEL_FORM)

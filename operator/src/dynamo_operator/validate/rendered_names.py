@@ -1,0 +1,66 @@
+"""Lengths of the names that rendering makes of a graph's and its components' names (design: names of children).
+
+Pure. Called by `graph` and `validate`. A name that is too long passes a schema and then fails when the child object is
+created, so it is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dynamo_operator.validate.context import Pathway
+from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.text_forms import LABEL_LENGTH, is_label
+from dynamo_operator.validate.view import ComponentView
+from dynamo_operator.validate.violation import Violation
+
+HASH_SUFFIX = "-01234567"  # a worker generation's: '-' and 8 hexadecimal digits
+GROVE_LENGTH = 45  # graph and component together; Grove adds the rest of a pod's name
+GLOBAL_NAMESPACE = "dynamo"
+
+
+def check_rendered_names(
+    graph_name: Field, components: tuple[ComponentView, ...], namespace: str, pathway: Pathway
+) -> Iterator[Violation]:
+    name = graph_name.text
+    if not name:
+        return
+    if name[0].isdigit():
+        yield graph_name.broken("Services named after it must start with a letter", "a name that starts with a letter")
+    base = f"{namespace}-{name.replace('.', '-')}"
+    if len(base) > LABEL_LENGTH and not all(c.field["globalDynamoNamespace"].is_true for c in components):
+        limit = LABEL_LENGTH - len(namespace) - 1
+        yield graph_name.broken(
+            f'the label "{base}" (Kubernetes namespace and graph) has {len(base)} characters',
+            f"at most {LABEL_LENGTH}: at most {limit} for the graph's name in namespace {namespace}",
+        )
+    for component in components:
+        yield from _check_component(name, component, pathway)
+
+
+def service_name(graph: str, component: ComponentView, pathway: Pathway) -> str:
+    """The component's Service; a worker's carries its generation on the component pathway."""
+    name = f"{graph}-{component.name}".lower().replace(".", "-")
+    return name + HASH_SUFFIX if component.is_worker and pathway is Pathway.COMPONENT else name
+
+
+def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> Iterator[Violation]:
+    if len(component.name) > LABEL_LENGTH:
+        return  # the schema says so
+    rendered = service_name(graph, component, pathway)
+    if pathway is Pathway.GROVE and len(graph) + len(component.name) > GROVE_LENGTH:
+        yield component.name_field.broken(
+            f'with the graph\'s name "{graph}" it has {len(graph) + len(component.name)} characters',
+            f"at most {GROVE_LENGTH} together, so that Grove's pod names fit",
+        )
+    elif len(rendered) > LABEL_LENGTH:
+        yield component.name_field.broken(
+            f'its Service "{rendered}" has {len(rendered)} characters',
+            f"at most {LABEL_LENGTH}: shorten the graph's name (now {len(graph)}) or the component's",
+        )
+    elif component.is_alpha and not is_label(component.name.lower().replace(".", "-")):
+        yield component.name_field.broken("not a component name", "letters, digits and inner '-'")
+    elif component.is_multinode and pathway is Pathway.COMPONENT and len(rendered) + 2 > LABEL_LENGTH:
+        yield component.name_field.broken(
+            f'its LeaderWorkerSet "{rendered}-0" has {len(rendered) + 2} characters', f"at most {LABEL_LENGTH}"
+        )

@@ -1,0 +1,55 @@
+"""The forms that Kubernetes asks of names, labels and annotations. Pure; used by several rule modules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.violation import Violation
+
+LABEL_LENGTH = 63
+SUBDOMAIN_LENGTH = 253
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
+
+LABEL_FORM = "1 to 63 of a-z, 0-9 and inner '-'"
+SUBDOMAIN_FORM = "1 to 253 of a-z, 0-9, inner '-' and '.'"
+
+
+def is_label(text: str) -> bool:
+    """A DNS-1123 label, such as a container's or volume's name."""
+    return len(text) <= LABEL_LENGTH and _LABEL.fullmatch(text) is not None
+
+
+def is_subdomain(text: str) -> bool:
+    """A DNS-1123 subdomain, such as an object's name."""
+    return len(text) <= SUBDOMAIN_LENGTH and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_qualified_name(text: str) -> bool:
+    """A label's or annotation's key: `name` or `prefix/name`."""
+    prefix, slash, name = text.rpartition("/")
+    if slash and not is_subdomain(prefix):
+        return False
+    return len(name) <= LABEL_LENGTH and _QUALIFIED.fullmatch(name) is not None
+
+
+def is_label_value(text: str) -> bool:
+    return not text or (len(text) <= LABEL_LENGTH and _QUALIFIED.fullmatch(text) is not None)
+
+
+def check_labels(labels: Field) -> Iterator[Violation]:
+    yield from check_annotations(labels)
+    for _, value in labels.entries:
+        if not is_label_value(value.text):
+            yield value.broken("not a label value", "up to 63 of letters, digits and inner '-', '_', '.'")
+
+
+def check_annotations(annotations: Field) -> Iterator[Violation]:
+    for key, value in annotations.entries:
+        if not is_qualified_name(key):
+            form = "name or prefix/name: a name has 1 to 63 letters, digits and inner '-', '_', '.'"
+            yield value.broken("not a key", form, found=f'"{key}"')
