@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from dynamo_operator.api import ComponentType, Graph
+from dynamo_operator.api import ComponentType
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 
@@ -38,14 +39,13 @@ def render_discovery_access(parent: str, context: RenderContext) -> list[dict[st
     ]
 
 
-def render_shared_access(graph: Graph, context: RenderContext) -> list[dict[str, Any]]:
-    """Accounts of planners and endpoint pickers; shared by all graphs of the namespace, so owned by none.
-
-    The planner's is always there: planners also run outside of the graphs that they scale.
-    """
-    wanted = [(names.PLANNER_ACCOUNT, context.planner_cluster_role)]
-    if any(component.type is ComponentType.EPP for component in graph.components):
-        wanted.append((names.EPP_ACCOUNT, context.epp_cluster_role))
+def render_shared_access(types: Collection[ComponentType | None], context: RenderContext) -> list[dict[str, Any]]:
+    """Accounts of the planners and endpoint pickers among `types`; shared by a namespace's graphs, so owned by none."""
+    accounts = {
+        ComponentType.PLANNER: (names.PLANNER_ACCOUNT, context.planner_cluster_role),
+        ComponentType.EPP: (names.EPP_ACCOUNT, context.epp_cluster_role),
+    }
+    wanted = [account for component_type, account in accounts.items() if component_type in types]
     return [
         document
         for account, role in wanted

@@ -6,6 +6,7 @@ ports are added to.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from dynamo_operator.api import ComponentDeployment, ComponentType, JsonObject, thaw
@@ -21,6 +22,7 @@ Container = dict[str, Any]
 SHARED_MEMORY_VOLUME = "shared-memory"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 - the mount point that engines' shared memory needs
 EPP_CONFIG_VOLUME = "epp-config"
+_NONZERO = re.compile(r"\+?[0.]*[1-9]")
 EPP_CACHE_VOLUME = "hf-cache"
 
 
@@ -105,7 +107,7 @@ def _with_default_mounts(deployment: ComponentDeployment, chosen: list[dict[str,
 def has_shared_memory(deployment: ComponentDeployment) -> bool:
     """A size of zero removes /dev/shm's volume."""
     size = deployment.component.shared_memory_size
-    return size is None or size.strip("0.") != ""
+    return size is None or bool(_NONZERO.match(size))
 
 
 def _cache_path(deployment: ComponentDeployment) -> str:

@@ -6,9 +6,10 @@ container becomes an active engine and its standbys.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from dynamo_operator.api import ComponentDeployment, Graph
+from dynamo_operator.api import ComponentDeployment
 from dynamo_operator.api.specs import Component
 from dynamo_operator.render.environment import FORWARD_PASS_PORT, SYSTEM_PORT
 from dynamo_operator.render.errors import RenderError
@@ -68,12 +69,12 @@ def claim_template_name(parent: str, component: Component) -> str:
     return f"{parent}-{component.name.lower()}-gpu"
 
 
-def render_claim_templates(graph: Graph) -> list[dict[str, Any]]:
+def render_claim_templates(parent: str, components: Iterable[Component]) -> list[dict[str, Any]]:
     """One ResourceClaimTemplate per component with a GPU memory service; raises RenderError for modes across pods."""
-    return [_claim_template(graph.name, each) for each in graph.components if each.gpu_memory is not None]
+    return [_claim_template(parent, each) for each in components if each.gpu_memory is not None]
 
 
-def _claim_template(graph: str, component: Component) -> dict[str, Any]:
+def _claim_template(parent: str, component: Component) -> dict[str, Any]:
     service = component.gpu_memory
     assert service is not None
     modes = {service.mode, component.failover.mode if component.failover else service.mode}
@@ -90,7 +91,7 @@ def _claim_template(graph: str, component: Component) -> dict[str, Any]:
     return {
         "apiVersion": "resource.k8s.io/v1",
         "kind": "ResourceClaimTemplate",
-        "metadata": {"name": claim_template_name(graph, component)},
+        "metadata": {"name": claim_template_name(parent, component)},
         "spec": {"spec": {"devices": {"requests": [request]}}},
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dynamo_operator.api import Claim, ComponentDeployment, Graph, thaw
+from dynamo_operator.api import Claim, ComponentDeployment, ComponentType, Graph, thaw
 from dynamo_operator.render import names
 from dynamo_operator.render.access import render_discovery_access, render_shared_access
 from dynamo_operator.render.component_deployment import component_deployment_document, component_deployments
@@ -28,14 +28,15 @@ def render(graph: Graph, context: RenderContext) -> tuple[Document, ...]:
     owned = [
         *render_discovery_access(graph.name, context),
         *(_claim(claim) for claim in graph.claims),
-        *render_claim_templates(graph),
+        *render_claim_templates(graph.name, graph.components),
         *render_epp(graph, context),
         *(_scaling_adapter(graph, each) for each in deployments if each.component.has_scaling_adapter),
         *(component_deployment_document(each) for each in deployments),
     ]
     children = [child for each in deployments for child in _children(each, context)]
     documents = (
-        *render_shared_access(graph, context),
+        # The planner's account is always there: planners also run outside of the graphs that they scale.
+        *render_shared_access({ComponentType.PLANNER, *(each.type for each in graph.components)}, context),
         *_owned(owned, "DynamoGraphDeployment", graph.name),
         *_unique(children),
     )
@@ -43,10 +44,17 @@ def render(graph: Graph, context: RenderContext) -> tuple[Document, ...]:
 
 
 def render_component_deployment(deployment: ComponentDeployment, context: RenderContext) -> tuple[Document, ...]:
-    """All objects of one component deployment; one without a graph also gets the account its pods run with."""
+    """All objects of one component deployment; one without a graph also gets what its pods refer to."""
     kind = "DynamoComponentDeployment"
-    alone = [] if deployment.graph_name else render_discovery_access(deployment.parent_name, context)
-    return _plain((*_owned(alone, kind, deployment.name), *_children(deployment, context)))
+    children = _children(deployment, context)
+    if deployment.graph_name is not None:
+        return _plain(children)
+    alone = [
+        *render_discovery_access(deployment.parent_name, context),
+        *render_claim_templates(deployment.parent_name, [deployment.component]),
+    ]
+    shared = render_shared_access({deployment.component.type}, context)
+    return _plain((*shared, *_owned(alone, kind, deployment.name), *children))
 
 
 def _children(deployment: ComponentDeployment, context: RenderContext) -> Iterable[Document]:
