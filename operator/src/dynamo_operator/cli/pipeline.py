@@ -26,6 +26,10 @@ class Rendered:
     """One document's objects; `warnings` are about deprecated or ignored fields."""
 
     name: str
+    namespace: str
+    """Kubernetes namespace that they are for."""
+    is_namespace_given: bool
+    """Somebody named it; otherwise it is only the usual one."""
     objects: tuple[Mapping[str, Any], ...]
     warnings: tuple[str, ...]
 
@@ -37,8 +41,8 @@ def render_document(document: Document, namespace: str | None) -> Rendered:
         lines = [f"  {document.file}:{document.line(each.path)}: {each}" for each in violations]
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         raise Refused("\n".join([f"{document.title} has {count}:", *lines]))
-    own = document.value["metadata"].get("namespace")
-    context = RenderContext(namespace=namespace or own or "default")
+    given = namespace or document.value["metadata"].get("namespace")
+    context = RenderContext(namespace=given or "default")
     try:
         current = to_v1beta1(document.value)
         objects = (
@@ -48,7 +52,13 @@ def render_document(document: Document, namespace: str | None) -> Rendered:
         )
     except (SpecError, RenderError) as error:
         raise Refused(f"{document.title}: {error}") from error
-    return Rendered(document.name, tuple(objects), tuple(str(text) for text in warnings(document.value)))
+    return Rendered(
+        name=document.name,
+        namespace=context.namespace,
+        is_namespace_given=bool(given),
+        objects=tuple(objects),
+        warnings=warnings(document.value),
+    )
 
 
 def choose_graph(documents: Sequence[Document], wanted: str | None) -> tuple[Document, tuple[str, ...]]:

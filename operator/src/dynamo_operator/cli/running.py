@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dynamo_operator.local.child import STOP_DEADLINE_S
 from dynamo_operator.local.errors import Refused
+from dynamo_operator.local.specs import STOP_DEADLINE_S
 from dynamo_operator.local.state import GraphState, StateFolder, folders, started, state_root
 
 _MARGIN_S = 5.0

@@ -73,6 +73,7 @@ def make_plan(rendered: Rendered, folder: StateFolder, options: UpOptions) -> Pl
     """Raises Refused for a component that cannot run here and PortInUse for a taken --port."""
     ports = FreePorts(options.host, random.SystemRandom())
     settings = PlanSettings(
+        namespace=rendered.namespace,
         discovery_folder=str(folder.discovery),
         python=sys.executable,
         host=options.host,

@@ -20,11 +20,10 @@ import msgspec
 
 from dynamo_operator.local.guarding import Guard
 from dynamo_operator.local.probe import is_ready
-from dynamo_operator.local.specs import ProcessSpec
+from dynamo_operator.local.specs import STOP_DEADLINE_S, ProcessSpec
 from dynamo_operator.local.state import ProcessState, Status, started
 
 START_ATTEMPTS = 3
-STOP_DEADLINE_S = 10.0  # > the 5 s that processes are given to finish streams
 _SHIM = Path(__file__).with_name("shim.py")
 _FIRST_BACKOFF_S, _LAST_BACKOFF_S = 0.5, 10.0
 _STEADY_AFTER_S = 10.0  # a run this long forgets earlier restarts

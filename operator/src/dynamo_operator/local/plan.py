@@ -28,6 +28,8 @@ _WORKER_ROLES = frozenset({"worker", "prefill", "decode"})
 class PlanSettings:
     """What this machine and the command line say."""
 
+    namespace: str
+    """Kubernetes namespace that the graph was rendered for."""
     discovery_folder: str
     python: str
     """Path of the interpreter that runs `python` and `python3` commands."""
@@ -48,7 +50,6 @@ class _Component:
     name: str
     role: str
     deployment: str
-    namespace: str
     replicas: int
     metadata: Json
     pod_spec: Json
@@ -97,7 +98,6 @@ def _components(objects: Iterable[Json]) -> Iterator[_Component]:
             name=name,
             role=str(labels.get(f"{_LABEL}component-type") or ""),
             deployment=str(deployment["metadata"]["name"]),
-            namespace=str(deployment["metadata"].get("namespace") or "default"),
             replicas=1 if replicas is None else int(replicas),
             metadata=metadata,
             pod_spec=template["spec"],
@@ -136,7 +136,7 @@ def _process(
         wanted=settings.frontend_port if is_first_frontend else None,
         take=settings.take_port,
     )
-    pod = _pod(component, index, settings.host)
+    pod = _pod(component, index, settings)
     env, notes = environment(component.container, pod, ports.moved, settings.discovery_folder)
     if ports.system is not None:
         env["DYN_SYSTEM_PORT"] = str(ports.system)
@@ -172,14 +172,14 @@ def _readiness(container: Json, ports: Mapping[int, int]) -> Probe | None:
     )
 
 
-def _pod(component: _Component, index: int, host: str) -> Pod:
+def _pod(component: _Component, index: int, settings: PlanSettings) -> Pod:
     return Pod(
         name=f"{component.deployment}-{index}",
-        namespace=component.namespace,
+        namespace=settings.namespace,
         labels=component.metadata.get("labels") or {},
         annotations=component.metadata.get("annotations") or {},
         service_account=str(component.pod_spec.get("serviceAccountName") or "default"),
-        host=host,
+        host=settings.host,
     )
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+STOP_DEADLINE_S = 10.0  # > the 5 s that processes are given to finish streams
+"""A process that still runs this long after it was asked to stop is killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

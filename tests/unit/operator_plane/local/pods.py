@@ -26,7 +26,7 @@ def a_deployment(
     labels = {"nvidia.com/dynamo-component": component, "nvidia.com/dynamo-component-type": role}
     return {
         "kind": "Deployment",
-        "metadata": {"name": f"graph-{component.lower()}", "namespace": "shop"},
+        "metadata": {"name": f"graph-{component.lower()}"},
         "spec": {
             "replicas": replicas,
             "template": {

@@ -32,6 +32,7 @@ def free_from(first: int) -> Callable[[int | None], int]:
 
 def planned(*objects: dict[str, Any], **changes: Any) -> Plan:
     settings: dict[str, Any] = {
+        "namespace": "shop",
         "discovery_folder": "/state/discovery",
         "python": "/venv/bin/python",
         "host": "127.0.0.1",
