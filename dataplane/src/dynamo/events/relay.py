@@ -50,25 +50,29 @@ class EventRelay:
         log: EventLog,
         *,
         worker_id: int,
+        ranks: int,
         endpoints: Sequence[str],
         block_size: int,
     ) -> None:
+        """`endpoints`: one per rank, or none when the engine tells nothing; the state then stays empty."""
         self._context = context
         self._endpoints = endpoints
         self.counts = RelayCounts()
         self._ranks = [
-            _Rank(rank, RankBlocks(worker_id, rank, block_size), publisher, self.counts, log)
-            for rank in range(len(endpoints))
+            _Rank(rank, RankBlocks(worker_id, rank, block_size), publisher, self.counts, log) for rank in range(ranks)
         ]
         self._readers: list[SubReader] = []
 
     async def start(self) -> None:
         """Returns when connected to every rank's publisher. Raises TimeoutError, or zmq.ZMQError for a bad address."""
-        for rank, endpoint in zip(self._ranks, self._endpoints, strict=True):
+        for rank, endpoint in zip(self._ranks, self._endpoints, strict=False):
             self._readers.append(SubReader(self._context, endpoint, rank.take))
-        async with asyncio.timeout(JOIN_TIMEOUT_S):
-            for reader in self._readers:
-                await reader.joined()
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_S):
+                for reader in self._readers:
+                    await reader.joined()
+        except TimeoutError:
+            raise TimeoutError(f"KV events: no publisher answers at {', '.join(self._endpoints)}") from None
 
     def state(self, dp_rank: int, after: int | None) -> KvState | None:
         """What routers ask for; None: no such rank."""

@@ -67,6 +67,7 @@ class SubReader:
             self._loop.remove_reader(self._fd)
             self._loop.remove_reader(self._monitor_fd)
             self._socket.disable_monitor()
+            self._monitor.close()
             self._socket.close()
 
     def _drain(self) -> None:
