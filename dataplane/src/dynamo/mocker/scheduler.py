@@ -71,6 +71,7 @@ class Scheduler:
         self._waiting: deque[_Run] = deque()
         self._running: list[_Run] = []
         self._by_id: dict[str, _Run] = {}
+        self._started: list[str] = []
 
     @property
     def has_work(self) -> bool:
@@ -121,6 +122,7 @@ class Scheduler:
     def step(self) -> Step:
         """Computes one batch: decodes and prefill chunks of running requests first, then admits waiting ones."""
         events: list[CacheEvent] = []
+        self._started = []
         preempted_before = self.preemptions
         chunks = self._continue_running(events)
         if self.preemptions == preempted_before:
@@ -132,7 +134,7 @@ class Scheduler:
             self._commit_full_blocks(run, events)
             if run.pending == 0:
                 emitted.append(self._emit(run))
-        return Step(self._speed.step_s(load), load, tuple(emitted), tuple(events))
+        return Step(self._speed.step_s(load), load, tuple(emitted), tuple(events), tuple(self._started))
 
     def check(self) -> None:
         """Asserts the invariants; linear in everything held."""
@@ -257,6 +259,7 @@ class Scheduler:
             run.cached_tokens = hits * self.limits.block_size
             self.prefix_queries += len(run.tokens)
             self.prefix_hits += run.cached_tokens
+            self._started.append(run.work.request_id)
 
     def _measure(self, chunks: dict[_Run, int]) -> StepLoad:
         prefill = decoding = context = 0

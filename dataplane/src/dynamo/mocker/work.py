@@ -119,6 +119,8 @@ class Step:
     load: StepLoad
     emitted: tuple[Emitted, ...]
     events: tuple[CacheEvent, ...]
+    started: tuple[str, ...]
+    """Requests that left the queue for the first time in this step."""
 
 
 @dataclass(frozen=True, slots=True)

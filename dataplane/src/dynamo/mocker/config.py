@@ -1,0 +1,282 @@
+"""The mocker's flags, and the frozen settings read from them.
+
+Everything upstream's mocker takes is listed: used, or retired with what replaces it. `__main__` reads them once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dynamo.mocker.profile import ProfileError, read_profile
+from dynamo.mocker.timing import Polynomial, Speed, StepTimes
+from dynamo.mocker.work import Admission, Limits, Preemption
+from dynamo.process.flags import Flag, FlagError, Retired, boolean, number, one_of
+from dynamo.wire.cards import ModelType, Role
+
+DEFAULT_MODEL = "mock-model"
+DEFAULT_KV_BYTES_PER_TOKEN = 131_072
+"""An 8B Llama in 16 bits: 32 layers * 2 * 8 heads * 128 * 2 bytes."""
+_BLOCK_SIZES = {"vllm": 64, "sglang": 1, "trtllm": 32}
+_CACHE_DTYPE_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "float32": 4}
+MAX_FACTOR = 1e6
+
+
+def comma_separated_ports(text: str) -> tuple[int, ...]:
+    parse = number(int, least=1, most=65535)
+    return tuple(parse(part.strip()) for part in text.split(","))
+
+
+def json_object(text: str) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(Path(text).read_bytes() if _is_file(text) else text)
+    except (msgspec.DecodeError, OSError) as error:
+        raise ValueError(f"expected a JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("expected a JSON object")
+    return value
+
+
+def _is_file(text: str) -> bool:
+    return not text.lstrip().startswith("{") and Path(text).is_file()
+
+
+_COUNT = number(int, least=1)
+_RATIO = number(float, least=0, most=MAX_FACTOR)
+
+ENGINE_FLAGS: tuple[Flag, ...] = (
+    Flag("--model-path", str, None, help="A model folder with tokenizer.json, or any name: then the shipped tokenizer"),
+    Flag("--model-name", str, None, help="Name in the API; by default the model path"),
+    Flag("--served-model-name", str, (), repeatable=True, help="Name and further aliases; overrides --model-name"),
+    Flag("--engine-type", one_of("vllm", "sglang", "trtllm"), "vllm", help="Whose scheduling to imitate"),
+    Flag("--num-gpu-blocks-override", _COUNT, 16384, help="KV blocks per data-parallel rank"),
+    Flag("--block-size", _COUNT, None, help="Tokens per block; vllm 64, sglang 1, trtllm 32"),
+    Flag("--max-model-len", _COUNT, None, help="Longest prompt plus answer in tokens; by default what the cache holds"),
+    Flag("--max-num-seqs", _COUNT, 256, help="Requests running at once per rank"),
+    Flag("--max-num-batched-tokens", _COUNT, 8192, help="Tokens computed per step and rank"),
+    Flag("--enable-prefix-caching", boolean, True, help="Reuse blocks of equal prefixes and publish KV events"),
+    Flag("--enable-chunked-prefill", boolean, True, help="Compute long prompts in several steps"),
+    Flag("--preemption-mode", one_of("lifo", "fifo"), "lifo", help="Who gives way when blocks run out"),
+    Flag("--speedup-ratio", _RATIO, 1.0, help="Faster than the modelled GPU by this factor; 0: no simulated time"),
+    Flag("--decode-speedup-ratio", number(float, least=1e-6, most=MAX_FACTOR), 1.0, help="Further factor for decoding"),
+    Flag("--data-parallel-size", number(int, least=1, most=1024), 1, help="Ranks, each with its own cache and queue"),
+    Flag("--startup-time", number(float, least=0), 0.0, help="Seconds to pretend loading a model"),
+    Flag("--planner-profile-data", str, None, help="NPZ file or folder of measured timings instead of the built-in"),
+    Flag("--num-workers", number(int, least=1, most=1024), 1, help="Workers in this process"),
+    Flag("--stagger-delay", number(float, least=-1), 0.0, help="Seconds between the starts of workers; -1: automatic"),
+    Flag("--sglang-schedule-policy", one_of("fifo", "fcfs", "lpm"), "fifo", help="Order of waiting requests (sglang)"),
+    Flag("--sglang-chunked-prefill-size", _COUNT, 8192, help="Tokens per step (sglang)"),
+    Flag("--sglang-clip-max-new-tokens", _COUNT, 4096, help="Longest answer assumed at admission (sglang)"),
+    Flag("--sglang-schedule-conservativeness", _RATIO, 1.0, help="Share of the assumed answer to reserve (sglang)"),
+    Flag("--extra-engine-args", json_object, None, help="JSON object or file; its keys override the flags above"),
+    Flag(
+        "--disaggregation-mode",
+        one_of("agg", "aggregated", "prefill", "decode"),
+        "agg",
+        help="Serve whole requests, or one leg of them",
+    ),
+    Flag("--is-prefill-worker", boolean, False, help="Older form of --disaggregation-mode prefill"),
+    Flag("--is-decode-worker", boolean, False, help="Older form of --disaggregation-mode decode"),
+    Flag("--zmq-kv-events-ports", comma_separated_ports, (), help="KV event base ports, one per worker; rank r adds r"),
+    Flag("--zmq-replay-ports", comma_separated_ports, (), help="KV event replay base ports, one per worker"),
+    Flag("--kv-transfer-bandwidth", number(float, least=0), 64.0, help="GB/s from prefill to decode; 0: no delay"),
+    Flag("--kv-cache-dtype", one_of(*_CACHE_DTYPE_BYTES), "auto", help="Type of cached values, for transfer sizes"),
+    Flag("--kv-bytes-per-token", _COUNT, None, help="Size of a token's KV; by default from the model's config.json"),
+    Flag(
+        "--enable-faults",
+        boolean,
+        False,
+        ("DYN_MOCKER_FAULTS",),
+        help="Obey mocker_fault scripts in requests; any client can then stop this worker",
+    ),
+    Flag("--host", str, None, help="Address the OpenAI server listens on; by default the one peers use"),
+    Flag(
+        "--port", number(int, least=0, most=65535), 0, help="Its port (worker i of a process adds i); 0: any free one"
+    ),
+)
+
+_EXTERNAL_MODEL = "timings come from the built-in model or --planner-profile-data"
+ENGINE_RETIRED: tuple[Retired, ...] = (
+    *(
+        Retired(f"--{family}-{name}", _EXTERNAL_MODEL, takes_value=name != "perf-model")
+        for family in ("ais", "aic")
+        for name in (
+            *("perf-model", "perf-config", "system", "backend", "backend-version", "tp-size", "moe-tp-size"),
+            *("moe-ep-size", "attention-dp-size", "nextn", "nextn-accept-rates"),
+        )
+    ),
+    Retired("--reasoning", "the mocker writes plain words, no reasoning sections"),
+    Retired("--response-replay-trace-path", "answers are a function of the prompt"),
+    Retired("--sglang-max-prefill-tokens", "--max-num-batched-tokens limits a step"),
+    Retired("--sglang-generate", "the OpenAI routes serve every engine type", takes_value=False),
+    Retired("--trtllm-capacity-scheduler-policy", "guaranteed_no_evict is what trtllm does here"),
+    Retired("--bootstrap-ports", "decode workers receive kv_transfer_params from the prefill worker's answer"),
+    Retired("--kv-transfer-timing-mode", "a transfer always takes as long as the full prompt needs"),
+    Retired("--num-host-blocks", "the mocker has one tier of cache"),
+    Retired("--host-offload-d2h-bandwidth-gbps", "the mocker has one tier of cache"),
+    Retired("--host-offload-h2d-bandwidth-gbps", "the mocker has one tier of cache"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MockerConfig:
+    """What one engine is; derived from flags once per process, then per worker."""
+
+    model: str = DEFAULT_MODEL
+    aliases: tuple[str, ...] = ()
+    tokenizer_dir: Path | None = None
+    """None: the shipped one."""
+    role: Role = Role.AGGREGATED
+    limits: Limits = field(default_factory=lambda: Limits(total_blocks=16384, block_size=64))
+    speed: Speed = field(default_factory=lambda: Speed(Polynomial()))
+    max_model_len: int | None = None
+    data_parallel_size: int = 1
+    startup_s: float = 0.0
+    model_types: tuple[ModelType, ...] = (ModelType.CHAT, ModelType.COMPLETIONS)
+    """Surfaces it offers; the others answer 404 as if the routes did not exist."""
+    transfer_s_per_token: float = 0.0
+    """Simulated time per prompt token to move its KV to a decode worker, at this speed."""
+    enable_faults: bool = False
+    host: str = "127.0.0.1"
+    """Where the OpenAI server and the event sockets listen."""
+    advertised_host: str = "127.0.0.1"
+    """Where peers reach them."""
+    port: int = 0
+    kv_event_port: int | None = None
+    """Base port; rank r binds base + r. None: any free ones."""
+    replay_port: int | None = None
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest prompt plus answer."""
+        longest = self.limits.capacity_tokens
+        if not self.limits.chunked_prefill:
+            longest = min(longest, self.limits.max_num_batched_tokens)
+        return min(longest, self.max_model_len or longest)
+
+    @property
+    def publishes_events(self) -> bool:
+        """Decode workers do not: their prompts were placed by the prefill leg's routing."""
+        return self.limits.prefix_caching and self.role is not Role.DECODE
+
+
+def engine_config(values: Mapping[str, Any], *, advertised_host: str) -> MockerConfig:
+    """From parsed flags (by `Flag.key`), the common worker flags included. Raises FlagError naming the flag."""
+    values = _with_extra_arguments(values)
+    folder = Path(values["model_path"]) if values["model_path"] else None
+    is_local = folder is not None and (folder / "tokenizer.json").is_file()
+    if folder is not None and folder.is_absolute() and not is_local and folder.is_dir():
+        raise FlagError(f"--model-path: {folder} has no tokenizer.json")
+    names = values["served_model_name"] or (values["model_name"] or values["model_path"] or DEFAULT_MODEL,)
+    return MockerConfig(
+        model=names[0],
+        aliases=tuple(names[1:]),
+        tokenizer_dir=folder if is_local else None,
+        role=_role(values),
+        limits=_limits(values),
+        speed=Speed(_times(values["planner_profile_data"]), values["speedup_ratio"], values["decode_speedup_ratio"]),
+        max_model_len=values["max_model_len"],
+        data_parallel_size=values["data_parallel_size"],
+        startup_s=values["startup_time"],
+        model_types=values["endpoint_types"] or (ModelType.CHAT, ModelType.COMPLETIONS),
+        transfer_s_per_token=_transfer_s_per_token(values, folder if is_local else None),
+        enable_faults=values["enable_faults"],
+        host=values["host"] or ("127.0.0.1" if advertised_host in ("127.0.0.1", "localhost") else "0.0.0.0"),  # noqa: S104
+        advertised_host=advertised_host,
+        port=values["port"],
+    )
+
+
+def _with_extra_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """--extra-engine-args beats the command line; its keys are flag names with underscores."""
+    merged = dict(values)
+    parsers = {flag.key: flag for flag in ENGINE_FLAGS}
+    renamed = {"num_gpu_blocks": "num_gpu_blocks_override", "dp_size": "data_parallel_size"}
+    for name, value in (values["extra_engine_args"] or {}).items():
+        flag = parsers.get(renamed.get(name, name))
+        if flag is None:
+            raise FlagError(f"--extra-engine-args: unknown key {name!r}")
+        if value is None:
+            continue
+        try:
+            merged[flag.key] = flag.parse(str(value).lower() if isinstance(value, bool) else str(value))
+        except ValueError as error:
+            raise FlagError(f"--extra-engine-args: {name}: found {value!r}; {error}") from None
+    return merged
+
+
+def _role(values: Mapping[str, Any]) -> Role:
+    asked = {"agg": Role.AGGREGATED, "aggregated": Role.AGGREGATED}.get(values["disaggregation_mode"])
+    role = asked or Role(values["disaggregation_mode"])
+    legacy = [
+        legacy_role
+        for key, legacy_role in (("is_prefill_worker", Role.PREFILL), ("is_decode_worker", Role.DECODE))
+        if values[key]
+    ]
+    if len(legacy) == 2 or (legacy and role not in (Role.AGGREGATED, legacy[0])):
+        raise FlagError("--disaggregation-mode, --is-prefill-worker and --is-decode-worker exclude each other")
+    return legacy[0] if legacy else role
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    kind = values["engine_type"]
+    budget = values["max_num_batched_tokens"]
+    return Limits(
+        total_blocks=values["num_gpu_blocks_override"],
+        block_size=values["block_size"] or _BLOCK_SIZES[kind],
+        max_num_seqs=values["max_num_seqs"],
+        max_num_batched_tokens=min(budget, values["sglang_chunked_prefill_size"]) if kind == "sglang" else budget,
+        chunked_prefill=values["enable_chunked_prefill"],
+        prefix_caching=values["enable_prefix_caching"],
+        preemption=Preemption(values["preemption_mode"]),
+        admission={"sglang": Admission.ESTIMATE, "trtllm": Admission.WORST_CASE}.get(kind, Admission.PROMPT),
+        answer_clip_tokens=values["sglang_clip_max_new_tokens"],
+        answer_share=values["sglang_schedule_conservativeness"],
+        longest_prefix_first=kind == "sglang" and values["sglang_schedule_policy"] == "lpm",
+    )
+
+
+def _times(path: str | None) -> StepTimes:
+    if path is None:
+        return Polynomial()
+    try:
+        return read_profile(Path(path))
+    except ProfileError as error:
+        raise FlagError(f"--planner-profile-data: {error}") from error
+
+
+def _transfer_s_per_token(values: Mapping[str, Any], folder: Path | None) -> float:
+    bandwidth, speedup = values["kv_transfer_bandwidth"], values["speedup_ratio"]
+    if bandwidth == 0 or speedup == 0:
+        return 0.0
+    size = values["kv_bytes_per_token"] or _kv_bytes_per_token(folder, _CACHE_DTYPE_BYTES[values["kv_cache_dtype"]])
+    return float(size / (bandwidth * 1e9) / speedup)
+
+
+def _kv_bytes_per_token(folder: Path | None, value_bytes: int) -> int:
+    """layers * 2 * kv heads * head size * bytes, from the model's config.json."""
+    path = folder / "config.json" if folder else None
+    if path is None or not path.is_file():
+        return DEFAULT_KV_BYTES_PER_TOKEN * value_bytes // 2
+    try:
+        model = msgspec.json.decode(path.read_bytes())
+        heads = model["num_attention_heads"]
+        head_size = model.get("head_dim") or model["hidden_size"] // heads
+        size: int = model["num_hidden_layers"] * 2 * model.get("num_key_value_heads", heads) * head_size * value_bytes
+        return math.ceil(size)
+    except (msgspec.DecodeError, KeyError, TypeError, OSError) as error:
+        raise FlagError(
+            f"--model-path: {path} does not give the KV size ({error!r}); set --kv-bytes-per-token"
+        ) from error
+
+
+def base_port(ports: Sequence[int], worker: int, flag: str, workers: int) -> int | None:
+    """The worker's base port from a list flag. Raises FlagError when the list is not one per worker."""
+    if ports and len(ports) != workers:
+        raise FlagError(f"{flag}: found {len(ports)} ports for --num-workers {workers}; expected one per worker")
+    return ports[worker] if ports else None
