@@ -1,0 +1,124 @@
+"""An engine without a model: real ZMQ publishers, everything else a variable that tests set."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from dynamo.worker.ports import EngineFacts, EngineFailed, EngineLoad, LoraRefused, UnknownLora
+
+BLOCK_SIZE = 4
+
+
+class FakeEngine:
+    def __init__(self, *, ranks: int = 1, tokenizer_dir: Path | None = None) -> None:
+        self.ranks = ranks
+        self.tokenizer_dir = tokenizer_dir
+        self.in_flight = 0
+        self.is_accepting = True
+        self.is_stopped = False
+        self.start_gate: asyncio.Event | None = None
+        self.start_error: str | None = None
+        self.adapters: dict[str, str] = {}
+        self.load = EngineLoad()
+        self.text = b""
+        self.steps: list[str] = []
+        self._death: asyncio.Future[str] | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._sequences = [0] * ranks
+
+    async def start(self) -> EngineFacts:
+        if self.start_gate is not None:
+            await self.start_gate.wait()
+        if self.start_error is not None:
+            raise EngineFailed(self.start_error)
+        self._death = asyncio.get_running_loop().create_future()
+        endpoints = []
+        for _ in range(self.ranks):
+            socket = self._context.socket(zmq.PUB)
+            socket.setsockopt(zmq.LINGER, 0)
+            port = socket.bind_to_random_port("tcp://127.0.0.1")
+            self._sockets.append(socket)
+            endpoints.append(f"tcp://127.0.0.1:{port}")
+        return EngineFacts(
+            address="http://127.0.0.1:1",
+            block_size=BLOCK_SIZE,
+            kv_event_endpoints=tuple(endpoints),
+            total_kv_blocks=100,
+            data_parallel_size=self.ranks,
+            tokenizer_dir=self.tokenizer_dir,
+        )
+
+    async def wait_dead(self) -> str:
+        assert self._death is not None
+        return await asyncio.shield(self._death)
+
+    def die(self, reason: str) -> None:
+        assert self._death is not None
+        self._death.set_result(reason)
+
+    async def stop_accepting(self) -> None:
+        self.steps.append("stop_accepting")
+        self.is_accepting = False
+
+    async def stop(self) -> None:
+        self.steps.append("stop")
+        self.is_stopped = True
+        for socket in self._sockets:
+            socket.close()
+        self._context.term()
+
+    async def metrics_text(self) -> bytes:
+        return self.text
+
+    def read_load(self) -> tuple[EngineLoad, ...]:
+        return (self.load,)
+
+    async def load_lora(self, name: str, uri: str) -> None:
+        if not uri.startswith("file://"):
+            raise LoraRefused(f"source.uri: found {uri!r}, expected file://…")
+        self.adapters[name] = uri
+
+    async def unload_lora(self, name: str) -> None:
+        if name not in self.adapters:
+            raise UnknownLora(f"no adapter {name!r} is loaded")
+        del self.adapters[name]
+
+    @property
+    def loras(self) -> Mapping[str, int]:
+        return {name: index for index, name in enumerate(self.adapters, start=1)}
+
+    def emit(self, *events: object, rank: int = 0, skip: int = 0) -> None:
+        """Publishes a batch; `skip` messages before it are lost."""
+        self._sequences[rank] += skip
+        self.emit_raw(msgspec.msgpack.encode([0.0, list(events), rank]), rank=rank)
+
+    def emit_raw(self, payload: bytes, *, rank: int = 0) -> None:
+        self._sockets[rank].send_multipart([b"kv", struct.pack(">Q", self._sequences[rank]), payload])
+        self._sequences[rank] += 1
+
+
+def stored(first_handle: int, tokens: list[int], parent: int | None = None) -> dict[str, object]:
+    """An event for `len(tokens) / BLOCK_SIZE` blocks with consecutive handles."""
+    return {
+        "type": "BlockStored",
+        "block_hashes": list(range(first_handle, first_handle + len(tokens) // BLOCK_SIZE)),
+        "parent_block_hash": parent,
+        "token_ids": tokens,
+        "block_size": BLOCK_SIZE,
+        "lora_id": None,
+        "medium": "GPU",
+    }
+
+
+def removed(*handles: int) -> dict[str, object]:
+    return {"type": "BlockRemoved", "block_hashes": list(handles), "medium": "GPU"}
+
+
+CLEARED = {"type": "AllBlocksCleared"}
