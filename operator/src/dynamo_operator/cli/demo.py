@@ -91,6 +91,14 @@ async def hold_demo(
                 console.print(f"  (first token {first_token_s - began_s:.1f} s after `dynamo up`)\n", style="dim")
 
 
+def routing(headers: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
+    """What the answer's headers say of its way; `names` maps pod names to short ones. Empty if nothing is said."""
+    worker = headers.get("x-dynamo-worker-name", "")
+    cached, slash, total = headers.get("x-dynamo-cached-blocks", "").partition("/")
+    facts = [f"served by {names.get(worker, worker)}"] if worker else []
+    return [*facts, f"{cached} of {total} blocks were cached"] if slash else facts
+
+
 async def _chat(client: AsyncOpenAI, model: str, question: str, names: Mapping[str, str], console: Console) -> float:
     """Streams one answer to the console; when its first token came, on the monotonic clock."""
     console.print(f"you    {question}", style="bold", markup=False)
@@ -114,13 +122,6 @@ async def _chat(client: AsyncOpenAI, model: str, question: str, names: Mapping[s
             console.print(text, end="", markup=False)
     first_s = first_s or time.monotonic()
     console.print()
-    facts = [*_routing(answer.headers, names), f"{tokens} tokens", f"first after {(first_s - asked_s) * 1000:.0f} ms"]
+    facts = [*routing(answer.headers, names), f"{tokens} tokens", f"first after {(first_s - asked_s) * 1000:.0f} ms"]
     console.print(f"       {' · '.join(facts)}\n", style="green", markup=False)
     return first_s
-
-
-def _routing(headers: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
-    worker = headers.get("x-dynamo-worker-name", "")
-    cached, slash, total = headers.get("x-dynamo-cached-blocks", "").partition("/")
-    facts = [f"served by {names.get(worker, worker)}"] if worker else []
-    return [*facts, f"{cached} of {total} blocks were cached"] if slash else facts

@@ -13,6 +13,9 @@ import yaml
 
 from dynamo_operator.local.errors import Refused
 
+MOST_VALUES = 200_000
+"""Far beyond any graph; a short file of nested aliases can unfold to billions."""
+
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -95,6 +98,8 @@ def read_documents(file: Path) -> tuple[Document, ...]:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise Refused(f"{file}{where}: not valid YAML: {error.problem or error.context}") from None
+    except RecursionError:
+        raise Refused(f"{file}: nested too deeply, or an alias that holds itself") from None
     except yaml.YAMLError as error:
         raise Refused(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not documents:
@@ -112,10 +117,24 @@ def _documents(text: str, file: str) -> list[Document]:
                 continue
             if not isinstance(node, yaml.MappingNode):
                 raise Refused(f"{file}:{node.start_mark.line + 1}: a manifest is a mapping; found a {_noun(node)}")
-            found.append(Document(file, loader.construct_document(node), node))
+            document = Document(file, loader.construct_document(node), node)
+            if _size(document.value) > MOST_VALUES:
+                raise Refused(f"{file}: {document.title} unfolds to more than {MOST_VALUES:,} values")
+            found.append(document)
     finally:
         loader.dispose()
     return found
+
+
+def _size(value: object, so_far: int = 0) -> int:
+    """Values in a document, those of aliases counted each time; stops counting soon after MOST_VALUES."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    so_far += 1
+    for each in inner:
+        if so_far > MOST_VALUES:
+            break
+        so_far = _size(each, so_far)
+    return so_far
 
 
 def _noun(node: yaml.Node) -> str:

@@ -28,7 +28,7 @@ def choose(name: str | None, among: Sequence[StateFolder], *, what: str) -> Stat
     if name is None and among:
         raise Refused(f"several graphs are {what}: {', '.join(names)}", "name one of them")
     if not among:
-        subject = "no graph" if name is None else f"graph {name!r}"
+        subject = "no graph" if name is None else f"no graph {name!r}"
         raise Refused(f"{subject} is {what} on this machine", "start one: dynamo up -f examples/agg-router.yaml")
     if name not in names:
         near = difflib.get_close_matches(name or "", names, n=1)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DYNAMO = Path(sys.executable).with_name("dynamo")
+
+
+def dynamo(*arguments: str | Path, state: Path) -> subprocess.CompletedProcess[str]:
+    env = {"XDG_STATE_HOME": str(state), "PATH": "/usr/bin:/bin"}
+    return subprocess.run([DYNAMO, *arguments], capture_output=True, text=True, check=False, env=env, timeout=20)
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    text = dynamo("--help", state=tmp_path).stdout
+
+    assert all(f"  {command} " in text for command in ("up", "down", "ps", "logs", "render", "version"))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, dynamo_operator.cli.main; print(sorted({'httpx', 'openai', 'yaml', 'asyncio'} & set(sys.modules)))"
+    )
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert loaded == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        pytest.param(["up"], 2, "--file", id="no-file"),
+        pytest.param(["up", "-f", "nowhere.yaml"], 1, "error: there is no file nowhere.yaml", id="missing-file"),
+        pytest.param(
+            ["render", "-f", "nowhere.yaml"], 1, "error: there is no file nowhere.yaml", id="missing-to-render"
+        ),
+        pytest.param(["up", "-f", "x", "--prot", "1"], 2, "No such option", id="unknown-flag"),
+        pytest.param(["up", "-f", "x", "--port", "many"], 2, "valid integer", id="wrong-type"),
+        pytest.param(["up", "-f", "x", "--demo", "-d"], 1, "do not go together", id="demo-detached"),
+        pytest.param(["down"], 1, "error: no graph is up on this machine", id="nothing-up"),
+        pytest.param(["down", "shop"], 1, "error: no graph 'shop' is up on this machine", id="not-up"),
+        pytest.param(["logs", "shop"], 1, "is known on this machine", id="no-logs"),
+        pytest.param(["frobnicate"], 2, "No such command", id="unknown-command"),
+    ],
+)
+def test_mistakes_get_a_line_and_no_stack_trace(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    answer = dynamo(*arguments, state=tmp_path)
+
+    assert answer.returncode == code
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "dynamo").write_text("a file where a folder should be")
+
+    answer = dynamo("up", "-f", Path(__file__).parents[4] / "examples" / "agg.yaml", state=tmp_path)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    example = Path(__file__).parents[4] / "examples" / "agg.yaml"
+    render = subprocess.Popen(
+        [DYNAMO, "render", "-f", example], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert render.stdout is not None
+    render.stdout.close()
+
+    _, errors = render.communicate(timeout=20)
+
+    assert errors == ""

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dynamo_operator.cli.manifests import Document, read_documents
+from dynamo_operator.local.errors import Refused
+
+GRAPH = """\
+# a comment
+apiVersion: nvidia.com/v1beta1
+kind: DynamoGraphDeployment
+metadata:
+  name: shop
+  labels: {app.kubernetes.io/name: x}
+spec:
+  components:
+    - name: Frontend
+      type: frontend
+    - name: worker
+      type: wrker
+"""
+
+BOMB = "a0: &a0 x\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
+
+
+def written(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "graph.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def read_one(tmp_path: Path, content: str) -> Document:
+    (document,) = read_documents(written(tmp_path, content))
+    return document
+
+
+def test_a_file_may_hold_several_documents_and_empty_ones(tmp_path: Path) -> None:
+    documents = read_documents(written(tmp_path, f"---\n{GRAPH}---\n---\nkind: ConfigMap\nmetadata: {{name: cm}}\n"))
+
+    assert [document.title for document in documents] == ["DynamoGraphDeployment 'shop'", "ConfigMap 'cm'"]
+    assert [document.is_ours for document in documents] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        pytest.param("spec.components[1].type", 12, id="a-field-in-a-list"),
+        pytest.param("spec.components[1].podTemplate.spec", 11, id="a-missing-field-is-at-its-parent"),
+        pytest.param("spec.components[9]", 8, id="a-missing-entry-is-at-its-list"),
+        pytest.param("metadata.labels[app.kubernetes.io/name]", 6, id="a-key-with-dots"),
+        pytest.param("status", 2, id="nothing-of-it-is-written"),
+        pytest.param("", 2, id="the-document"),
+    ],
+)
+def test_fields_have_lines(tmp_path: Path, path: str, line: int) -> None:
+    assert read_one(tmp_path, GRAPH).line(path) == line
+
+
+def test_dates_stay_text(tmp_path: Path) -> None:
+    assert read_one(tmp_path, "kind: 2024-01-31").value == {"kind": "2024-01-31"}
+
+
+def test_anchors_and_merges_work(tmp_path: Path) -> None:
+    document = read_one(tmp_path, "a: &x {b: 1}\nc: {<<: *x, d: 2}\n")
+
+    assert document.value["c"] == {"b": 1, "d": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("a: 1\nb: [1, 2\nc: 3\n", r"graph\.yaml:3:2: not valid YAML", id="syntax"),
+        pytest.param("a:\n\t- 1\n", r"graph\.yaml:2:1: not valid YAML", id="tab"),
+        pytest.param("spec:\n  a: 1\n  a: 2\n", r"graph\.yaml:3:3: .*'a' is written twice", id="key-written-twice"),
+        pytest.param("a: !!python/object:os.system {}\n", r"graph\.yaml:1:4: not valid YAML", id="foreign-tag"),
+        pytest.param("- a\n- b\n", r"graph\.yaml:1: a manifest is a mapping; found a list", id="list"),
+        pytest.param("hello\n", r"a manifest is a mapping; found a plain value", id="text"),
+        pytest.param(b"a: \xff\n", r"not UTF-8 text: byte 3 is 0xff", id="broken-utf-8"),
+        pytest.param(b"a: \x00\n", r"graph\.yaml: not valid YAML", id="control-character"),
+        pytest.param("", r"holds no YAML document", id="empty"),
+        pytest.param("---\n# nothing\n---\n", r"holds no YAML document", id="only-comments"),
+        pytest.param("a: &x [*x]\n", r"nested too deeply, or an alias that holds itself", id="alias-of-itself"),
+        pytest.param("a: " + "[" * 5000, r"nested too deeply", id="deep"),
+        pytest.param(BOMB, r"unfolds to more than 200,000 values", id="aliases-of-aliases"),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, content: str | bytes, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        read_documents(written(tmp_path, content))
+
+
+def test_a_missing_file_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
+    written(tmp_path, GRAPH)
+
+    with pytest.raises(Refused, match=r"there is no file .*grahp\.yaml") as refusal:
+        read_documents(tmp_path / "grahp.yaml")
+
+    assert "graph.yaml" in refusal.value.hint
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="is a folder"):
+        read_documents(tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, GRAPH)
+    path.chmod(0)
+
+    with pytest.raises(Refused, match="cannot read"):
+        read_documents(path)
