@@ -140,8 +140,13 @@ def _check_containers(pod_template: JsonObject, path: str) -> None:
     pod = read_object(pod_template, "spec", path.removesuffix(".spec")) or EMPTY
     for key in ("containers", "initContainers"):
         for position, container in enumerate(read_list(pod, key, path)):
-            require_text(container, "name", f"{path}.{key}[{position}]")
-            read_list(container, "env", f"{path}.{key}[{position}]")
+            at = f"{path}.{key}[{position}]"
+            require_text(container, "name", at)
+            for named in ("env", "volumeMounts"):
+                for index, item in enumerate(read_list(container, named, at)):
+                    require_text(item, "name", f"{at}.{named}[{index}]")
+    for position, secret in enumerate(read_list(pod, "imagePullSecrets", path)):
+        require_text(secret, "name", f"{path}.imagePullSecrets[{position}]")
 
 
 def _quantity(entry: JsonObject, key: str, path: str) -> str | None:

@@ -60,7 +60,8 @@ def _labels(account: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/component": "rbac",
         "app.kubernetes.io/managed-by": names.OPERATOR,
-        "app.kubernetes.io/name": account,
+        # Informative only, so cut where the account's name, which may be longer than a label value, does not fit.
+        "app.kubernetes.io/name": account[: names.LONGEST_NAME].rstrip("-."),
     }
 
 

@@ -1,8 +1,9 @@
-"""Which engine a graph runs: stated, or read from the workers' commands. Pure."""
+"""Which engine each component runs: stated by the graph, or read from the workers' commands. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from dynamo_operator.api import Component, Graph
 from dynamo_operator.render.errors import RenderError
@@ -10,18 +11,19 @@ from dynamo_operator.render.errors import RenderError
 _MODULE = re.compile(r"\bdynamo\.(vllm|sglang|trtllm)\b")
 
 
-def backend_framework(graph: Graph) -> str | None:
-    """The stated framework, else the one found in commands; None for custom workers and the mocker.
+def backend_frameworks(graph: Graph) -> Mapping[str, str | None]:
+    """Framework by component name; None where nothing names one, as with custom workers and the mocker.
 
-    Raises RenderError where a component's command contradicts the stated framework or another component.
+    Components that run no engine take the graph's, which is the first one found where none is stated.
+    Raises RenderError where a command contradicts what the graph states.
     """
-    agreed = graph.backend_framework
-    for component in graph.components:
-        found = _found_in_command(component)
-        if agreed is not None and found is not None and found != agreed:
-            raise RenderError(component.name, f"its command runs dynamo.{found}", f"the graph's framework is {agreed}")
-        agreed = agreed or found
-    return agreed
+    found = {component.name: _found_in_command(component) for component in graph.components}
+    stated = graph.backend_framework
+    for name, framework in found.items():
+        if stated is not None and framework not in (None, stated):
+            raise RenderError(name, f"its command runs dynamo.{framework}", f"the graph's framework is {stated}")
+    common = stated or next(filter(None, found.values()), None)
+    return {name: framework or common for name, framework in found.items()}
 
 
 def _found_in_command(component: Component) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dynamo_operator.api import Component, ComponentDeployment, ComponentType, Graph, freeze, thaw
 from dynamo_operator.render import names
-from dynamo_operator.render.backend import backend_framework
+from dynamo_operator.render.backend import backend_frameworks
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import merged
 from dynamo_operator.render.epp import epp_component
@@ -33,10 +33,11 @@ def component_deployments(graph: Graph, context: RenderContext) -> tuple[Compone
     """
     if graph.has_kv_transfer_policy:
         raise RenderError(graph.name, "experimental.kvTransferPolicy is set", "it is not supported yet")
-    framework = backend_framework(graph)
+    frameworks = backend_frameworks(graph)
     hash8 = worker_hash(graph)
     return tuple(
-        _expanded(graph, each, context, framework, hash8 if each.is_worker else None) for each in graph.components
+        _expanded(graph, each, context, frameworks[each.name], hash8 if each.is_worker else None)
+        for each in graph.components
     )
 
 

@@ -1,7 +1,6 @@
-"""GPU memory service and failover within one pod. Pure.
+"""GPU memory service within one pod. Pure.
 
-The GPUs move from the container to a claim that a server container and all engines share; with failover the main
-container becomes an active engine and its standbys.
+The GPUs move from the container to a claim that a server container and all engines share.
 """
 
 from __future__ import annotations
@@ -11,26 +10,12 @@ from typing import Any
 
 from dynamo_operator.api import ComponentDeployment
 from dynamo_operator.api.specs import Component
-from dynamo_operator.render.environment import FORWARD_PASS_PORT, SYSTEM_PORT
 from dynamo_operator.render.errors import RenderError
+from dynamo_operator.render.failover import CONTROL_PATH, engines
 
 CLAIM = "intrapod-shared-gpu"
 CONTROL_VOLUME = "gms-intrapod-control"
-CONTROL_PATH = "/gms-intrapod-control"
-NIXL_SIDE_CHANNEL_PORT = 5600
-KV_EVENT_PORT = 20080
-MASTER_PORT = 29500
-MASTER_PORT_STEP = 100  # engines of one pod keep this distance
 GPU_RESOURCE = "nvidia.com/gpu"
-
-_REPLACED_ENV = {
-    "CONTAINER_NAME",
-    "DYN_FORWARDPASS_METRIC_PORT",
-    "DYN_HEALTH_CHECK_ENABLED",
-    "DYN_SYSTEM_ENABLED",
-    "DYN_SYSTEM_PORT",
-    "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS",
-}
 
 
 def with_gpu_memory(pod: dict[str, Any], deployment: ComponentDeployment) -> dict[str, Any]:
@@ -54,7 +39,7 @@ def with_gpu_memory(pod: dict[str, Any], deployment: ComponentDeployment) -> dic
     return {
         **pod,
         "containers": [
-            *_engines(main, component),
+            *engines(main, deployment),
             *(_as_client(each) if each["name"] in clients else each for each in others),
         ],
         "initContainers": [*(pod.get("initContainers") or []), server],
@@ -121,52 +106,6 @@ def _as_client(container: dict[str, Any]) -> dict[str, Any]:
             {"name": CONTROL_VOLUME, "mountPath": CONTROL_PATH},
         ],
     }
-
-
-def _engines(main: dict[str, Any], component: Component) -> list[dict[str, Any]]:
-    if component.failover is None:
-        return [main]
-    return [_engine(main, position) for position in range(1 + component.failover.shadows)]
-
-
-def _engine(main: dict[str, Any], position: int) -> dict[str, Any]:
-    """Engine `position` of the pod, on ports of its own; engine 0 is the one that serves first."""
-    port_name = f"system-{position}"
-    own = {
-        "ENGINE_ID": str(position),
-        "CONTAINER_NAME": f"engine-{position}",
-        "FAILOVER_LOCK_PATH": f"{CONTROL_PATH}/failover.lock",
-        "DYN_SYSTEM_STARTING_HEALTH_STATUS": "notready",
-        "DYN_SYSTEM_PORT": str(SYSTEM_PORT + position),
-        "DYN_SYSTEM_ENABLED": "true",
-        "DYN_FORWARDPASS_METRIC_PORT": str(FORWARD_PASS_PORT + position),
-        "DYN_VLLM_GMS_SHADOW_MODE": "true",
-        "VLLM_NIXL_SIDE_CHANNEL_PORT": str(NIXL_SIDE_CHANNEL_PORT + position),
-        "DYN_VLLM_KV_EVENT_PORT": str(KV_EVENT_PORT + position),
-    }
-    replaced = _REPLACED_ENV | set(own)
-    engine = {
-        **main,
-        "name": f"engine-{position}",
-        "env": [
-            *(each for each in main["env"] if each["name"] not in replaced),
-            *({"name": name, "value": value} for name, value in own.items()),
-        ],
-        "ports": [{"name": port_name, "containerPort": SYSTEM_PORT + position, "protocol": "TCP"}],
-        **{probe: _on_port(main[probe], port_name) for probe in PROBES if probe in main},
-    }
-    if position and main.get("args"):
-        engine["args"] = [*main["args"], "--master-port", str(MASTER_PORT + MASTER_PORT_STEP * position)]
-    return engine
-
-
-PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-
-
-def _on_port(probe: dict[str, Any], port: str) -> dict[str, Any]:
-    if (probe.get("httpGet") or {}).get("port") not in ("system", SYSTEM_PORT):
-        return probe
-    return {**probe, "httpGet": {**probe["httpGet"], "port": port}}
 
 
 def _tolerating_gpus(tolerations: list[dict[str, Any]]) -> list[dict[str, Any]]:

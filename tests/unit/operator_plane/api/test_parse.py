@@ -81,6 +81,16 @@ def _with(**component: Any) -> Mapping[str, Any]:
             id="container-name",
         ),
         pytest.param(
+            a_graph_document(a_component(main={"env": [{"value": "x"}]})),
+            "spec.components[0].podTemplate.spec.containers[0].env[0].name",
+            id="env-name",
+        ),
+        pytest.param(
+            a_graph_document(a_component(pod={"imagePullSecrets": [{}]})),
+            "spec.components[0].podTemplate.spec.imagePullSecrets[0].name",
+            id="pull-secret-name",
+        ),
+        pytest.param(
             a_graph_document(annotations_={"nvidia.com/dgd-spec": "{"}),
             "metadata.annotations[nvidia.com/dgd-spec]",
             id="payload",

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_operator.api import parse_component_deployment, parse_graph, thaw
+from dynamo_operator.convert import to_v1beta1
 from dynamo_operator.render import RenderError, render, render_component_deployment, worker_hash
+from tests.shared import shared
 from tests.unit.operator_plane.render import test_containers
 from tests.unit.operator_plane.render.corpus import CONTEXT, Case, cases, graph_of, load
 from tests.unit.operator_plane.render.documented import documented_rows
@@ -45,6 +47,19 @@ def test_names_and_label_values_fit(case: Case) -> None:
         assert all(len(value) <= 63 for value in metadata.get("labels", {}).values())
 
 
+def test_what_upstream_admits_renders_or_is_refused_by_name() -> None:
+    refused = {}
+    for case in load(shared("corpus/admission/verdicts.yaml"))[0]:
+        manifest = case["manifest"]
+        if case["verdict"] == "accepted" and manifest["kind"] == "DynamoGraphDeployment":
+            try:
+                render(parse_graph(to_v1beta1(manifest)), CONTEXT)
+            except RenderError as error:
+                refused[case["case"]] = error.component in str(manifest)
+    assert all(refused.values())
+    assert len(refused) == 3  # two with names too long, one multinode
+
+
 def test_rendered_objects_share_nothing() -> None:
     documents = render(a_graph(), a_context())
     before = copy.deepcopy(documents)
@@ -67,6 +82,12 @@ def test_rendered_objects_share_nothing() -> None:
         ),
         pytest.param(
             {"experimental": {"gpuMemoryService": {}}}, {}, "Worker: nvidia.com/gpu is None", id="no-gpus-to-share"
+        ),
+        pytest.param(
+            {"experimental": {"failover": {}}},
+            {},
+            "Worker: experimental.failover is set; it needs",
+            id="failover-alone",
         ),
         pytest.param(
             {}, {"experimental": {"kvTransferPolicy": {"domain": "rack"}}}, "g: experimental.kvTransfer", id="topology"
@@ -115,6 +136,8 @@ def test_whatever_the_names_are_they_fit_or_are_refused(graph: str, component: s
         return
     services = [each for each in documents if each["kind"] == "Service"]
     assert all(len(each["metadata"]["name"]) <= 63 for each in services)
+    values = [value for each in documents for value in each["metadata"].get("labels", {}).values()]
+    assert all(len(value) <= 63 for value in values)
     assert not any("." in each["metadata"]["name"] for each in services)
 
 

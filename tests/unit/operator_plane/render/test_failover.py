@@ -1,0 +1,79 @@
+"""Engines of one pod that stand in for each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.operator_plane.render.factories import a_component, a_graph, env_of, pod_spec, rendered
+
+GPUS = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
+SHARED = {"gpuMemoryService": {}, "failover": {}}
+
+
+def _engines(**main: Any) -> list[dict[str, Any]]:
+    graph = a_graph(a_component(main={**GPUS, **main}, experimental=SHARED), backendFramework="vllm")
+    containers: list[dict[str, Any]] = pod_spec(graph)["containers"]
+    return containers
+
+
+@pytest.mark.parametrize(
+    ("main", "command", "args"),
+    [
+        pytest.param(
+            {"command": ["run"], "args": ["-x"]}, ["run"], ["-x", "--master-port", "29600"], id="words-after-words"
+        ),
+        pytest.param({"command": ["run", "-x"]}, ["run", "-x"], ["--master-port", "29600"], id="command-only"),
+        pytest.param(
+            {"command": ["/bin/sh", "-c"], "args": ["run -x\n"]},
+            ["/bin/sh", "-c"],
+            ["run -x --master-port 29600"],
+            id="script-in-args",
+        ),
+        pytest.param(
+            {"command": ["bash", "-c", "run"]}, ["bash", "-c", "run --master-port 29600"], None, id="script-in-command"
+        ),
+    ],
+)
+def test_a_standby_gets_a_master_port_of_its_own(
+    main: dict[str, list[str]], command: list[str], args: list[str] | None
+) -> None:
+    first, second = _engines(**main)
+    assert (first.get("command"), first.get("args")) == (main["command"], main.get("args"))
+    assert (second["command"], second.get("args")) == (command, args)
+
+
+def test_engines_differ_in_every_port_and_share_the_gpus() -> None:
+    engines = _engines()
+    for name in ("DYN_SYSTEM_PORT", "DYN_FORWARDPASS_METRIC_PORT", "VLLM_NIXL_SIDE_CHANNEL_PORT", "ENGINE_ID"):
+        assert len({env_of(engine)[name] for engine in engines}) == 2
+    assert len({engine["ports"][0]["containerPort"] for engine in engines}) == 2
+    assert all(engine["resources"] == {"claims": [{"name": "intrapod-shared-gpu"}]} for engine in engines)
+
+
+def test_a_probe_of_the_users_keeps_its_port() -> None:
+    probe = {"httpGet": {"path": "/x", "port": 1234}}
+    assert all(engine["livenessProbe"] == probe for engine in _engines(livenessProbe=probe))
+
+
+def test_engines_without_vllm_get_none_of_its_settings() -> None:
+    graph = a_graph(a_component(main={**GPUS, "command": ["run"]}, experimental=SHARED))
+    _, second = pod_spec(graph)["containers"]
+    assert not [name for name in env_of(second) if "VLLM" in name]
+    assert "args" not in second
+
+
+def test_listed_clients_reach_the_memory_server_and_others_do_not() -> None:
+    service = {"gpuMemoryService": {"extraClientContainers": ["helper"]}}
+    pod = {"containers": [{"name": "main", "image": "e:1.5.0", **GPUS}, {"name": "helper"}, {"name": "other"}]}
+    graph = a_graph(a_component(pod=pod, experimental=service))
+    _, helper, other = pod_spec(graph)["containers"]
+    assert env_of(helper) == {"GMS_SOCKET_DIR": "/gms-intrapod-control"}
+    assert other == {"name": "other"}
+
+
+def test_the_claim_counts_the_containers_gpus() -> None:
+    graph = a_graph(a_component(main=GPUS, experimental=SHARED))
+    (template,) = rendered(graph, "ResourceClaimTemplate")
+    assert template["spec"]["spec"]["devices"]["requests"][0]["exactly"]["count"] == 2
