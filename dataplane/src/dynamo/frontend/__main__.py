@@ -1,0 +1,63 @@
+"""`python -m dynamo.frontend`: reads settings, connects discovery, runs until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import ssl
+import sys
+
+import uvloop
+
+from dynamo.discovery import DiscoveryError, open_discovery
+from dynamo.frontend.server import run_frontend
+from dynamo.frontend.settings import FLAGS, Settings, read_settings
+from dynamo.process.flags import FlagError, usage
+from dynamo.process.logs import EventLog, start_logging
+from dynamo.router import ROUTER_FLAGS
+
+ABOUT = "An OpenAI-compatible server in front of a fleet of inference workers."
+
+
+def main() -> int:
+    if "--help" in sys.argv[1:] or "-h" in sys.argv[1:]:
+        print(usage("python -m dynamo.frontend", ABOUT, [*FLAGS, *ROUTER_FLAGS]))
+        return 0
+    log = start_logging(os.environ)
+    try:
+        settings, warnings = read_settings(sys.argv[1:], os.environ)
+        for warning in warnings:
+            log.warning("flag", message=warning)
+        _raise_fd_limit(settings.fd_limit)
+        uvloop.run(_run(settings, log))
+    except (FlagError, DiscoveryError) as error:
+        log.error("cannot start", message=str(error))
+        return 2
+    except (OSError, ssl.SSLError) as error:
+        log.error("cannot start", message=f"{settings.host}:{settings.port}: {error.strerror or error}")
+        return 1
+    finally:
+        log.flush()
+    return 0
+
+
+async def _run(settings: Settings, log: EventLog) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run_frontend(settings, open_discovery(settings.discovery, os.environ), log, stop)
+
+
+def _raise_fd_limit(target: int) -> None:
+    """Every stream takes two descriptors; many systems start processes with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = target if hard == resource.RLIM_INFINITY else min(target, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""A request's way through the frontend, top to bottom.
+
+accept -> parse -> admit -> tokenize (only if the router needs it) -> decide -> stream -> account. Read `serve` first.
+Everything slow or bulky is elsewhere: bytes flow in `relay`, sockets live in `upstream` and `listener`, prompts become
+hashes in `asking`, choices are made by `dynamo.router`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from dynamo.frontend.asking import Asking
+from dynamo.frontend.calls import Call, Endpoint, check_content_type, parse_call, with_headers, without_hints
+from dynamo.frontend.exchange import Exchange
+from dynamo.frontend.fleet import Fleet, ServedModel
+from dynamo.frontend.flight import Flight
+from dynamo.frontend.meter import Meter
+from dynamo.frontend.metrics.counts import Counts
+from dynamo.frontend.relay import Answer, Collector, StreamRelay
+from dynamo.frontend.upstream import AnswerCut, Pool, WorkerUnreachable
+from dynamo.frontend.worker_answers import error_of
+from dynamo.process.logs import EventLog
+from dynamo.router import Ask, Decision, Router
+from dynamo.wire.errors import Cancelled, Internal, RequestError, Unavailable
+from dynamo.wire.http1 import Headers, request_head
+from dynamo.wire.openai_usage import read_usage
+from dynamo.wire.sse import error_frames
+
+TRIES = 2
+"""Workers asked at most: the second only when the first was lost before a byte of its answer."""
+PASSED_ON = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-mocker-fault"})
+"""Client headers that the engine gets as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Settings of the request path."""
+
+    overload_status: int = 529
+    inhibit_s: float = 5.0
+    """How long a worker that could not be reached is avoided."""
+    hides_usage: bool = True
+    """Keep usage chunks from clients that did not ask for them."""
+    allows_unknown_fields: bool = False
+    allows_hints: bool = True
+    """Heed `nvext` and routing headers."""
+
+
+class Pipeline:
+    """Serves inference requests. Holds no state of its own beyond what it is given."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        pool: Pool,
+        asking: Asking,
+        counts: Counts,
+        log: EventLog,
+        policy: Policy,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._fleet = fleet
+        self._pool = pool
+        self._asking = asking
+        self._counts = counts
+        self._log = log
+        self._policy = policy
+        self._clock = clock
+        self._serial = 0
+
+    async def serve(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """Answers `exchange`; never raises."""
+        flight = Flight(exchange, endpoint, self._counts)
+        try:
+            check_content_type(exchange.fields)
+            call = with_headers(
+                parse_call(endpoint, exchange.body, hides_usage=self._policy.hides_usage), exchange.fields
+            )
+            found = self._fleet.find(call.model, call.needs)
+            flight.admitted(call, found)
+            flight.ask = await self._asking.ask(exchange.request_id, call, found)
+            await self._carry(flight, call, found.model)
+        except RequestError as error:
+            self._refuse(flight, error)
+        except asyncio.CancelledError:
+            self._refuse(flight, _cancelled(exchange))
+        except Exception as error:  # a defect must cost one request, not the process
+            self._log.error("request failed unexpectedly", request_id=exchange.request_id, error=repr(error))
+            self._refuse(flight, Internal("Internal server error"))
+        finally:
+            flight.close(self._clock(), self._log)
+
+    def _parse(self, exchange: Exchange, endpoint: Endpoint) -> Call:
+        policy = self._policy
+        check_content_type(exchange.fields)
+        is_strict = not policy.allows_unknown_fields
+        call = parse_call(endpoint, exchange.body, hides_usage=policy.hides_usage, is_strict=is_strict)
+        return with_headers(call, exchange.fields) if policy.allows_hints else without_hints(call)
+
+    def _next_id(self, exchange: Exchange) -> str:
+        """The router's name for the request: clients may repeat theirs."""
+        self._serial += 1
+        return f"{exchange.request_id}.{self._serial}"
+
+    async def _carry(self, flight: Flight, call: Call, model: ServedModel) -> None:
+        """Sends the request to a worker and its answer to the client; once more when that worker cannot be reached."""
+        router, ask = model.router, flight.ask
+        assert ask is not None
+        while True:
+            flight.tries += 1
+            await _turn(router, ask)
+            decision = flight.decision = self._decide(router, ask)
+            router.begin(ask, decision)
+            try:
+                await self._exchange(flight, call, model, decision)
+                return
+            except WorkerUnreachable as error:
+                router.inhibit(decision.worker_id, self._clock() + self._policy.inhibit_s)
+                self._log.warning("worker unreachable", worker=decision.worker_name, error=str(error))
+                if flight.tries >= TRIES:
+                    raise Unavailable("No worker could be reached", retry_after_s=1) from error
+                ask = msgspec.structs.replace(ask, excluded_worker_ids=ask.excluded_worker_ids | {decision.worker_id})
+            finally:
+                router.finish(ask.request_id)
+
+    def _decide(self, router: Router, ask: Ask) -> Decision:
+        began_s = self._clock()
+        decision = router.decide(ask)
+        self._counts.decided(decision, self._clock() - began_s, router.block_size)
+        return decision
+
+    async def _exchange(self, flight: Flight, call: Call, model: ServedModel, decision: Decision) -> None:
+        """One request and answer between client and the chosen worker. Raises WorkerUnreachable before any answer."""
+        exchange, router = flight.exchange, model.router
+        request_id = decision.request_id
+
+        def on_first_token() -> None:
+            flight.first_token()
+            router.first_token(request_id)
+
+        meter = flight.meter = Meter(
+            flight.counts,
+            exchange.received_s,
+            on_first_token=on_first_token,
+            on_tokens=lambda count: router.tokens(request_id, count),
+        )
+        explained = _explain(exchange, decision)
+        relay: Collector = (
+            StreamRelay(exchange, meter, headers=explained, strips_usage=call.strips_usage, clock=self._clock)
+            if call.is_stream
+            else Collector()
+        )
+        request = _request(exchange, call, model, decision)
+        try:
+            answer = await self._send(decision.address, request, relay)
+        except AnswerCut as error:
+            self._log.warning(
+                "answer cut", request_id=exchange.request_id, worker=decision.worker_name, error=str(error)
+            )
+            raise Internal("The worker failed while answering") from error
+        if answer is not None:
+            self._answer(flight, meter, answer, explained)
+
+    async def _send(self, address: str, request: bytes, relay: Collector) -> Answer | None:
+        """A kept connection may have been closed by the worker meanwhile: then the same worker gets one fresh try."""
+        connection = await self._pool.connection(address)
+        try:
+            is_first_use = not connection.is_stale
+            relay.connection = connection
+            connection.send(request, relay)
+            try:
+                return await relay.done
+            except WorkerUnreachable:
+                if is_first_use:
+                    raise
+            connection = relay.connection = await self._pool.connection(address, fresh=True)
+            relay.renew()
+            connection.send(request, relay)
+            return await relay.done
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+
+    def _answer(self, flight: Flight, meter: Meter, answer: Answer, headers: Headers) -> None:
+        """Answers in one piece: unary ones, and refusals of the worker."""
+        meter.usage = read_usage(answer.body)
+        if (error := error_of(answer)) is not None:
+            raise error
+        meter.answered(self._clock())
+        flight.status = answer.status
+        flight.exchange.answer(answer.status, answer.body, answer.content_type, headers)
+
+    def _refuse(self, flight: Flight, error: RequestError) -> None:
+        flight.error = error
+        exchange = flight.exchange
+        if exchange.is_over:
+            return
+        if exchange.has_started:
+            exchange.write(error_frames(error))
+            exchange.end_stream()
+        else:
+            exchange.refuse(error, status=self._policy.overload_status if error.status == 529 else None)
+
+
+async def _turn(router: Router, ask: Ask) -> None:
+    """Waits while every worker has enough to do, if the router is told to hold requests back."""
+    if router.would_wait(ask) is None:
+        return
+    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    router.wait(ask, lambda: None if turn.done() else turn.set_result(None))
+    try:
+        await turn
+    except asyncio.CancelledError:
+        router.abandon(ask.request_id)
+        raise
+
+
+def _request(exchange: Exchange, call: Call, model: ServedModel, decision: Decision) -> bytes:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(call.body)),
+        (b"x-request-id", exchange.request_id.encode("latin-1")),
+    ]
+    if model.is_parallel:
+        headers.append((b"x-data-parallel-rank", b"%d" % decision.dp_rank))
+    if not PASSED_ON.isdisjoint(exchange.fields):
+        headers += [(name, value) for name, value in exchange.headers if name in PASSED_ON]
+    host = decision.address.partition("://")[2].encode()
+    return request_head(b"POST", call.target, host, headers) + call.body
+
+
+def _explain(exchange: Exchange, decision: Decision) -> Headers:
+    """The decision as headers, for who asked with `x-dynamo-explain: true`."""
+    if exchange.fields.get(b"x-dynamo-explain", b"").lower() != b"true":
+        return ()
+    return (
+        (b"x-dynamo-worker-id", b"%x" % decision.worker_id),
+        (b"x-dynamo-worker-name", decision.worker_name.encode("latin-1", "replace")),
+        (b"x-dynamo-decision", decision.reason.encode("latin-1", "replace")),
+        (b"x-dynamo-cached-blocks", b"%d/%d" % (decision.overlap_blocks, decision.total_blocks)),
+    )
+
+
+def _cancelled(exchange: Exchange) -> RequestError:
+    return Cancelled("The client hung up") if exchange.is_over else Unavailable("The frontend is shutting down")

@@ -1,0 +1,14 @@
+"""What the frontend needs from discovery. Implementations: `dynamo.discovery.{file,mem}`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from dynamo.wire.cards import WorkerCard
+
+
+class Discovery(Protocol):
+    def watch(self) -> AsyncIterator[tuple[WorkerCard, ...]]:
+        """First everyone there now, then everyone anew at each change; ends only by cancellation."""
+        ...

@@ -1,0 +1,114 @@
+"""Builds a frontend from settings and runs it until told to stop. Called by `__main__` and by tests."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import httpx
+
+from dynamo.events.feed import EventFeed
+from dynamo.events.state_client import HttpStateSource
+from dynamo.frontend.app import AppDeps, create_app
+from dynamo.frontend.asking import Asking
+from dynamo.frontend.fleet import Fleet
+from dynamo.frontend.front import Front
+from dynamo.frontend.listener import Gate
+from dynamo.frontend.metrics.counts import Counts
+from dynamo.frontend.metrics.exposition import Exposition
+from dynamo.frontend.metrics.loop_delay import watch_loop_delay
+from dynamo.frontend.pipeline import Pipeline
+from dynamo.frontend.ports import Discovery
+from dynamo.frontend.settings import Settings, Tls
+from dynamo.frontend.tokens import TokenizerShelf
+from dynamo.frontend.upstream import Pool
+from dynamo.process.logs import EventLog
+from dynamo.router import Router, RouterConfig
+from dynamo.wire.cards import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A frontend that accepts requests."""
+
+    port: int
+    front: Front
+    fleet: Fleet
+
+
+async def run_frontend(settings: Settings, discovery: Discovery, log: EventLog, stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then drains. Raises OSError when the port cannot be had."""
+    async with running_frontend(settings, discovery, log) as running:
+        scheme = "https" if settings.tls else "http"
+        log.info("frontend ready", address=f"{scheme}://{settings.host}:{running.port}")
+        await stop.wait()
+        log.info("draining", timeout_s=settings.drain_s)
+        is_clean = await running.front.drain(settings.drain_s)
+        log.info("stopped", clean=is_clean)
+
+
+@asynccontextmanager
+async def running_frontend(settings: Settings, discovery: Discovery, log: EventLog) -> AsyncIterator[Running]:
+    """Yields once the port is open and the fleet was seen once; everything ends with the context."""
+    counts = Counts()
+    fleet = Fleet(lambda role: _router(settings.router, role), settings.namespaces)
+    pool = Pool(clock=time.monotonic, deadlines=settings.deadlines)
+    async with (
+        httpx.AsyncClient(timeout=10, trust_env=False) as http,
+        EventFeed(fleet, HttpStateSource(http), log) as feed,
+    ):
+        shelf = TokenizerShelf(http, counts, log, cache_bytes=settings.tokenizer_cache_bytes, clock=time.monotonic)
+        asking = Asking(shelf, counts, clock=time.monotonic)
+        pipeline = Pipeline(fleet, pool, asking, counts, log, settings.policy, clock=time.monotonic)
+        front = Front(pipeline, log)
+        gate = Gate(front.serve, settings.limits, clock=time.monotonic, wall=time.time)
+        exposition = Exposition(fleet, counts, gate, shelf, settings)
+        front.mount(create_app(AppDeps(fleet, front, exposition.text, settings.allows_admin)))
+        is_seen = asyncio.Event()
+
+        async def follow() -> None:
+            async for cards in discovery.watch():
+                fleet.update(cards)
+                feed.follow([card for card in fleet.cards if settings.router.uses_kv_events])
+                counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
+                shelf.warm_up(fleet.models())
+                is_seen.set()
+
+        tls = _tls_context(settings.tls) if settings.tls else None
+        port = await gate.open(settings.host, settings.port, tls=tls, backlog=settings.backlog)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(follow()),
+                tasks.create_task(gate.run()),
+                tasks.create_task(pool.run()),
+                tasks.create_task(watch_loop_delay(counts, clock=time.monotonic)),
+            ]
+            await is_seen.wait()
+            try:
+                yield Running(port, front, fleet)
+            finally:
+                shelf.close()
+                for task in running:
+                    task.cancel()
+
+
+def _router(config: RouterConfig, role: Role) -> Router:
+    """Prefill workers hold a request only while they compute it, so its blocks are no lasting load there (§2.11)."""
+    if role is Role.PREFILL:
+        config = replace(config, tracks_active_blocks=False)
+    return Router(config, rng=random.Random(), clock=time.monotonic)  # noqa: S311  # ties, not secrets
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key)
+    if tls.client_ca is not None:
+        context.load_verify_locations(tls.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
