@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from dynamo.router.index import PrefixIndex
 
 
@@ -37,13 +39,15 @@ class _SlotLoad:
     """Running requests by shared block."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlotLoad:
+class SlotLoad(msgspec.Struct, frozen=True, gc=False):
     """A slot's load: requests without an end, prompt tokens still to prefill, distinct KV blocks in use."""
 
     requests: int = 0
     prefill_tokens: int = 0
     decode_blocks: int = 0
+
+
+_IDLE = SlotLoad()
 
 
 class ActiveRequests:
@@ -150,7 +154,7 @@ class ActiveRequests:
     def load(self, slot: int) -> SlotLoad:
         load = self._slots.get(slot)
         if load is None:
-            return SlotLoad()
+            return _IDLE
         return SlotLoad(load.requests, load.prefill_tokens, len(load.users) + load.own_blocks)
 
     def match(self, chain: Sequence[int]) -> dict[int, int]:

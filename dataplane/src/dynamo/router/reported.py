@@ -32,6 +32,10 @@ class ReportedLoads:
     def __init__(self) -> None:
         self._reports: dict[int, deque[_Report]] = {}
 
+    def __len__(self) -> int:
+        """Slots that ever reported."""
+        return len(self._reports)
+
     def apply(self, slot: int, load: Load, own: SlotLoad, now_s: float) -> None:
         foreign = SlotLoad(
             max(0, load.running_requests + load.waiting_requests - own.requests),
@@ -39,12 +43,6 @@ class ReportedLoads:
             max(0, load.active_decode_blocks - own.decode_blocks),
         )
         self._reports.setdefault(slot, deque(maxlen=_REPORTS)).append(_Report(now_s, load, foreign))
-
-    def latest(self, slot: int, now_s: float) -> Load | None:
-        reports = self._reports.get(slot)
-        if not reports or reports[-1].received_s + MAX_AGE_S < now_s:
-            return None
-        return reports[-1].load
 
     def foreign(self, slot: int, now_s: float) -> SlotLoad | None:
         """None: no lasting load of others is known."""

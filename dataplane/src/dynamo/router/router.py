@@ -236,6 +236,8 @@ class Router:
     def _load(self, slot: int) -> SlotLoad:
         """Own load plus what reports show of others'."""
         own = self._active.load(slot)
+        if not len(self._reported):
+            return own
         foreign = self._reported.foreign(slot, self._clock())
         if foreign is None:
             return own
