@@ -9,6 +9,7 @@ from dynamo_operator.validate.containers import check_unique
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import check_features
 from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.graph import check_switches
 from dynamo_operator.validate.pods import check_pod
 from dynamo_operator.validate.quantity import parse_quantity
 from dynamo_operator.validate.text_forms import check_annotations, check_labels
@@ -41,6 +42,8 @@ def check_component(component: ComponentView, graph: Graph) -> Iterator[Violatio
     yield from _check_sidecar(component)
     if component.is_alpha:
         yield from _check_alpha(component)
+    own_annotations = component.field["annotations"] if component.is_alpha else component.pod_metadata["annotations"]
+    yield from check_switches(own_annotations)
     yield from check_pod(component)
     annotations = graph.manifest["metadata"]["annotations"]
     yield from check_features(component, graph.context, graph.pathway, graph.backend, annotations)

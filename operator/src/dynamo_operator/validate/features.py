@@ -17,7 +17,7 @@ DISCOVERY_MODE = "nvidia.com/dynamo-kube-discovery-mode"
 def check_features(
     component: ComponentView, context: Context, pathway: Pathway, backend: str, graph_annotations: Field
 ) -> Iterator[Violation]:
-    """`backend` is the graph's, empty when unset; `graph_annotations` are the object's own."""
+    """`backend` is the graph's, empty when unset; `graph_annotations` are the object's own, which pods get too."""
     if component.has_feature("gpuMemoryService"):
         yield from _check_memory_service(component, pathway, backend)
     if component.has_feature("failover"):
@@ -67,7 +67,8 @@ def _check_failover(component: ComponentView, graph_annotations: Field) -> Itera
     if mode != component.feature_mode("gpuMemoryService"):
         allowed = f"{component.feature_mode('gpuMemoryService')}, as gpuMemoryService has"
         yield failover["mode"].broken("differs from gpuMemoryService's mode", allowed, found=mode)
-    if mode == "intrapod" and graph_annotations[DISCOVERY_MODE].text != "container":
+    annotations = (graph_annotations, component.pod_metadata["annotations"])
+    if mode == "intrapod" and all(field[DISCOVERY_MODE].text != "container" for field in annotations):
         yield failover.broken("needs discovery by container", f'annotation {DISCOVERY_MODE}: "container"')
     if component.is_alpha and mode == "intrapod" and (failover["numShadows"].integer or 1) > 1:
         yield failover["numShadows"].broken("too large", "1")

@@ -43,7 +43,7 @@ def check_graph(
 ) -> Iterator[Violation]:
     spec = manifest["spec"]
     yield from _check_members(spec, components, is_alpha=is_alpha)
-    yield from check_object_annotations(manifest["metadata"]["annotations"])
+    yield from check_switches(manifest["metadata"]["annotations"])
     yield from check_annotations(spec["annotations"])
     yield from check_labels(spec["labels"])
     yield from check_env(spec["envs" if is_alpha else "env"])
@@ -71,7 +71,7 @@ def _check_members(spec: Field, components: tuple[ComponentView, ...], *, is_alp
         yield extra.type_field.broken(f"{pickers[0].field.path} is of type epp already", "at most one epp")
 
 
-def check_object_annotations(annotations: Field) -> Iterator[Violation]:
+def check_switches(annotations: Field) -> Iterator[Violation]:
     """The annotations that switch something must have a value that is understood."""
     for key, allowed in ANNOTATION_VALUES.items():
         field = Field(f"{annotations.path}[{key}]", annotations[key].value)

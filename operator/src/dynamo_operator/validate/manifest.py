@@ -13,7 +13,7 @@ from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.core_types import check_core, unknown_field
 from dynamo_operator.validate.crds import GROUP, Crd, load_crds
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.graph import check_graph, check_object_annotations, pathway_of
+from dynamo_operator.validate.graph import check_graph, check_switches, pathway_of
 from dynamo_operator.validate.models import check_model
 from dynamo_operator.validate.rendered_names import check_rendered_names
 from dynamo_operator.validate.structure import check_structure
@@ -123,7 +123,7 @@ def _check_standalone(root: Field, context: Context) -> Iterator[Violation]:
     alpha = is_alpha(root.mapping)
     backend = root["spec"]["backendFramework"].text
     graph = Graph(root, context, Pathway.COMPONENT, backend, asks_for_version=False)
-    yield from check_object_annotations(root["metadata"]["annotations"])
+    yield from check_switches(root["metadata"]["annotations"])
     for component in components_of(root, is_alpha=alpha):
         yield from _check_standalone_name(root["metadata"]["name"], component)
         yield from check_component(component, graph)

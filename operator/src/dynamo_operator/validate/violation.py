@@ -35,7 +35,9 @@ class Violation:
         line = f"{self.path}: {self.message}"
         if facts:
             line += f" ({', '.join(facts)})"
-        return line + (f"; did you mean {self.nearest}?" if self.nearest else "")
+        line += f"; did you mean {self.nearest}?" if self.nearest else ""
+        # Names come from outside: a line break or terminal code in one must not reach the reader.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def shown(value: object) -> str:

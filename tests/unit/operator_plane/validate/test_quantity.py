@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamo_operator.validate.quantity import parse_quantity
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("0", 0),
+        ("8Gi", 8 * 2**30),
+        ("500m", Fraction(1, 2)),
+        ("1.5k", 1500),
+        (".5", Fraction(1, 2)),
+        ("5.", 5),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("1E", 10**18),
+        ("1Ei", 2**60),
+        ("-2", -2),
+        ("+2M", 2_000_000),
+        ("100n", Fraction(1, 10**7)),
+        (4, 4),
+        (0.5, Fraction(1, 2)),
+    ],
+)
+def test_quantities_have_kubernetes_amounts(text: object, amount: Fraction) -> None:
+    assert parse_quantity(text) == amount
+
+
+@pytest.mark.parametrize(
+    "text", ["", "one", "8 gigs", "8GB", "Gi", "1 Gi", "1K", "--1", "1e", True, None, [], {}, "１"]
+)
+def test_other_values_are_not_quantities(text: object) -> None:
+    assert parse_quantity(text) is None
+
+
+@given(st.integers(-(10**9), 10**9), st.sampled_from(["", "k", "M", "Ki", "Mi", "m"]))
+def test_suffixes_scale(number: int, suffix: str) -> None:
+    scale = {"": 1, "k": 1000, "M": 10**6, "Ki": 1024, "Mi": 2**20, "m": Fraction(1, 1000)}[suffix]
+    assert parse_quantity(f"{number}{suffix}") == number * scale
