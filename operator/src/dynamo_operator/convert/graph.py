@@ -28,7 +28,8 @@ def spec_to_beta(spec: Document, kept: Preserved) -> tuple[Document, Preserved]:
     beta: Document = pick(spec, SHARED)
     beta.update(_renamed(spec, "envs", "env"))
     beta.update(_topology(spec, *_TOPOLOGY))
-    if experimental := {**_unknown_experimental(kept.spec), **mapping(spec.get("experimental"), "spec.experimental")}:
+    experimental = {**_unknown_experimental(kept.spec), **mapping(spec.get("experimental"), "spec.experimental")}
+    if experimental or spec.get("experimental") == {}:
         beta["experimental"] = experimental
     beta.update({key: value for key, value in kept.spec.items() if key not in _BETA_CONVERTED and key not in beta})
     kept_components = _by_name(kept.spec.get("components"), "components")
@@ -40,10 +41,9 @@ def spec_to_beta(spec: Document, kept: Preserved) -> tuple[Document, Preserved]:
     for name in names:
         service = mapping(services[name], f"spec.services.{name}")
         keeping = keep_alpha.kept(service, every_origin=kept.is_empty)
-        own_name = service.get("serviceName")
-        named = {"serviceName": own_name} if own_name not in (None, "", name) else {}
-        if keeping.sparse or named:
-            kept_services[name] = {**keeping.sparse, **named}
+        sparse_service = {**keeping.sparse, **pick(service, ["serviceName"])}
+        if sparse_service:
+            kept_services[name] = sparse_service
         if keeping.exact is not None:
             exact[name] = keeping.exact
         earlier = keep_beta.kept_of(kept_components.get(name), kept.exact.get(name))
@@ -61,7 +61,8 @@ def spec_to_alpha(spec: Document, kept: Preserved) -> tuple[Document, Preserved]
     alpha: Document = pick(spec, SHARED)
     alpha.update(_renamed(spec, "env", "envs"))
     alpha.update(_topology(spec, *reversed(_TOPOLOGY)))
-    if experimental := pick(mapping(spec.get("experimental"), "spec.experimental"), _ALPHA_EXPERIMENTAL):
+    experimental = pick(mapping(spec.get("experimental"), "spec.experimental"), _ALPHA_EXPERIMENTAL)
+    if experimental or spec.get("experimental") == {}:
         alpha["experimental"] = experimental
     alpha.update({key: value for key, value in kept.spec.items() if key not in _ALPHA_CONVERTED and key not in alpha})
     kept_services = mapping(kept.spec.get("services"), "services")

@@ -109,11 +109,12 @@ def _with_sidecar_object(service: Document, component: Document, sparse: Documen
     if sparse.get("frontendSidecar") is None or component.get("frontendSidecar") != SIDECAR:
         return service
     extra = dict(service.get("extraPodSpec") or {})
-    container = find_container(extra.get("containers") or [], SIDECAR)
-    sidecar = sidecar_object(container) if container else None
+    containers = items(extra.get("containers"), "extraPodSpec.containers")
+    # The object stands for the last container; elsewhere only a container can say it.
+    sidecar = sidecar_object(containers[-1]) if containers and containers[-1].get("name") == SIDECAR else None
     if sidecar is None:
         return service
-    extra["containers"] = [entry for entry in extra["containers"] if entry is not container]
+    extra["containers"] = containers[:-1]
     return _with_extra({**service, "frontendSidecar": sidecar}, extra)
 
 
@@ -135,16 +136,18 @@ def _with_origins(service: Document, component: Document, sparse: Document) -> D
     """`service` with each field of the main container where it was written, if it still says the same."""
     containers = ((component.get("podTemplate") or {}).get("spec") or {}).get("containers")
     main = find_container(items(containers, "podTemplate.spec.containers"), MAIN)
+    if main is None:
+        return service
     own, kept_own = _own(service), _own(sparse)
     moved = dict(service)
     for field in MAIN_FIELDS:
         pair = sparse.get(field.dedicated), kept_own.get(field.own)
-        if pair != (None, None) and same(field.join(*pair), (main or {}).get(field.own)):
+        if pair != (None, None) and same(field.join(*pair), main.get(field.own)):
             moved[field.dedicated], own[field.own] = pair
     mounts = _mount_origins(sparse.get("volumeMounts"), kept_own.get("volumeMounts"), main, component)
     if mounts is not None:
         moved["volumeMounts"], own["volumeMounts"] = mounts
-    if kept_own.get("name") and main is not None:
+    if kept_own.get("name"):
         own["name"] = kept_own["name"]
     own = {key: value for key, value in own.items() if value is not None}
     moved = {key: value for key, value in moved.items() if value is not None}
@@ -153,12 +156,12 @@ def _with_origins(service: Document, component: Document, sparse: Document) -> D
 
 
 def _mount_origins(
-    dedicated: Any, own: Any, main: Document | None, component: Document
+    dedicated: Any, own: Any, main: Document, component: Document
 ) -> tuple[list[Document] | None, list[Document] | None] | None:
     """The two lists of mounts as they were kept, with the container's own ones as they are now; None if they differ."""
     if dedicated is None and own is None:
         return None
-    live = {mount_key(mount): mount for mount in items((main or {}).get("volumeMounts"), "volumeMounts")}
+    live = {mount_key(mount): mount for mount in items(main.get("volumeMounts"), "volumeMounts")}
     joined = [mount_key(mount) for mount in join_mounts(dedicated, own) or []]
     if joined != list(live) or not same(compilation_cache(dedicated), component.get("compilationCache")):
         return None

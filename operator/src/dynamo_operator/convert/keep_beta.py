@@ -62,7 +62,7 @@ def kept(component: Document, service: Document) -> KeptComponent:
 def restored(service: Document, kept: KeptComponent) -> Document:
     """The component of `service` with what was kept; without `name`."""
     natural = component_of(service)
-    if kept.exact is not None and same(component_of(service_of(kept.exact)), natural):
+    if kept.exact is not None and same(_bared(component_of(service_of(kept.exact))), _bared(natural)):
         return dict(kept.exact)
     sparse = kept.sparse
     component = dict(natural)
@@ -89,7 +89,7 @@ def kept_of(sparse: object, exact: object) -> KeptComponent:
 
 
 def _kept_template(component: Document, projected: Document) -> Document:
-    """Pod metadata that is neither annotation nor label, the order of containers, and all mounts of `main`."""
+    """Pod metadata that is neither annotation nor label, the place of `main`, and all its mounts."""
     template = mapping(component.get("podTemplate"), "podTemplate")
     metadata = mapping(template.get("metadata"), "podTemplate.metadata")
     kept_metadata = {
@@ -127,9 +127,19 @@ def _restored_template(component: Document, kept: Document) -> Document:
         main.pop("volumeMounts", None)
         if mounts:
             main["volumeMounts"] = mounts
-    rank = {entry.get("name"): place for place, entry in enumerate(listed)}
-    containers.sort(key=lambda entry: rank.get(entry.get("name"), len(rank)))
-    return {**template, "spec": {**template["spec"], "containers": containers}}
+    return {**template, "spec": {**template["spec"], "containers": _with_main_placed(containers, listed)}}
+
+
+def _with_main_placed(containers: list[Document], listed: list[Document]) -> list[Document]:
+    """v1alpha1 can say the order of the other containers, but not where `main` stands among them."""
+    names = [entry.get("name") for entry in listed]
+    main = find_container(containers, MAIN)
+    if MAIN not in names or main is None:
+        return containers
+    earlier = names[: names.index(MAIN)]
+    others = [entry for entry in containers if entry is not main]
+    place = max((at + 1 for at, entry in enumerate(others) if entry.get("name") in earlier), default=0)
+    return [*others[:place], main, *others[place:]]
 
 
 def _restored_mounts(main: Document, listed: list[Document], component: Document) -> list[Document]:
@@ -149,6 +159,12 @@ def _restored_mounts(main: Document, listed: list[Document], component: Document
         if key in today
     ]
     return [*stayed, *(mount for key, mount in today.items() if key not in known)]
+
+
+def _bared(component: Document) -> Document:
+    """Without a pod template that says nothing; some spellings of v1alpha1 create one."""
+    says_nothing = same(component.get("podTemplate"), {"spec": {"containers": [{"name": MAIN}]}})
+    return {key: value for key, value in component.items() if key != "podTemplate"} if says_nothing else component
 
 
 def _containers(component: Mapping[str, Any]) -> list[Document]:

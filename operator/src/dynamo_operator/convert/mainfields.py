@@ -77,6 +77,7 @@ def join_mounts(dedicated: Value, own: Value) -> Value:
         mount = {"name": entry.get("name"), "mountPath": entry.get("mountPoint")}
         if mount["mountPath"] and mount_key(mount) not in present:
             mounts.append(mount)
+            present.add(mount_key(mount))
     return mounts or None
 
 
