@@ -74,7 +74,7 @@ def _check_pod_fields(pod: Field) -> Iterator[Violation]:
     yield from check_unique(pod["volumes"], "name")
     for volume in pod["volumes"].items:
         yield from _check_dns_label(volume["name"], "not a volume name")
-        sources = [key for key, value in volume.mapping.items() if key != "name" and value is not None]
+        sources = [str(key) for key, value in volume.mapping.items() if key != "name" and value is not None]
         if len(sources) > 1:
             yield volume.broken("more than one volume source", "one source", found=listed(sources))
     yield from check_labels(pod["nodeSelector"])

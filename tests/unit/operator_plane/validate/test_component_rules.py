@@ -1,0 +1,228 @@
+"""Rules of components: a valid manifest with one thing wrong gives one violation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dynamo_operator.validate import Context
+from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.manifests import (
+    DECODE,
+    IMAGE,
+    a_component,
+    a_container,
+    a_graph,
+    an_alpha_graph,
+    an_alpha_service,
+    with_,
+)
+
+WORKER = "spec.components[1]"
+TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
+GPU = "nvidia.com/gpu"
+GMS = a_component(
+    podTemplate={"spec": {"containers": [a_container(resources={"limits": {GPU: "1"}})]}},
+    experimental={"gpuMemoryService": {}},
+)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path", "found", "allowed", "context"),
+    [
+        wrong(
+            "frontend-sidecar", beta(f"{WORKER}.frontendSidecar", "side"), f"{WORKER}.frontendSidecar", '"side"', "main"
+        ),
+        wrong(
+            "cache-without-default-directory",
+            with_(a_graph(backendFramework="sglang"), f"{WORKER}.compilationCache", {"pvcName": "c"}),
+            f"{WORKER}.compilationCache.mountPath",
+            "nothing",
+            "an absolute path",
+        ),
+        wrong(
+            "negative-shared-memory",
+            beta(f"{WORKER}.sharedMemorySize", "-1Gi"),
+            f"{WORKER}.sharedMemorySize",
+            '"-1Gi"',
+            "0 or more",
+        ),
+        wrong(
+            "epp-config-on-worker",
+            beta(f"{WORKER}.eppConfig", {"configMapRef": {"key": "k", "name": "n"}}),
+            f"{WORKER}.eppConfig",
+            'type "worker"',
+            "nothing",
+        ),
+        wrong(
+            "epp-two-sources",
+            a_graph(
+                a_component(
+                    "epp",
+                    "epp",
+                    eppConfig={
+                        "configMapRef": {"key": "k", "name": "n"},
+                        "config": {"plugins": [], "schedulingProfiles": []},
+                    },
+                )
+            ),
+            "spec.components[0].eppConfig",
+            "config, configMapRef",
+            "one of config, configMapRef",
+            Context(has_inference_pools=True),
+        ),
+        wrong(
+            "epp-without-config-before-1.5",
+            with_(
+                a_graph(a_component("epp", "epp")),
+                "spec.components[0].podTemplate.spec.containers[0].image",
+                "r/epp:1.4.0",
+            ),
+            "spec.components[0].eppConfig",
+            "nothing",
+            "one of config, configMapRef",
+            Context(has_inference_pools=True),
+        ),
+        wrong(
+            "epp-two-replicas",
+            a_graph(a_component("epp", "epp", replicas=2)),
+            "spec.components[0].replicas",
+            "2",
+            "1",
+            Context(has_inference_pools=True),
+        ),
+        wrong(
+            "power-limit-zero",
+            beta(f"{WORKER}.podTemplate.metadata", {"annotations": {"dynamo.nvidia.com/gpu-power-limit": "0"}}),
+            f"{WORKER}.podTemplate.metadata.annotations[dynamo.nvidia.com/gpu-power-limit]",
+            '"0"',
+            "positive whole number",
+        ),
+        wrong(
+            "memory-service-without-gpu",
+            beta(f"{WORKER}.experimental", {"gpuMemoryService": {}}),
+            f"{WORKER}.experimental.gpuMemoryService",
+            "none",
+            "at least one GPU",
+        ),
+        wrong(
+            "memory-service-on-frontend",
+            beta("spec.components[0].experimental", {"gpuMemoryService": {}}),
+            "spec.components[0].experimental.gpuMemoryService",
+            'type "frontend"',
+            "worker, prefill, decode",
+        ),
+        wrong(
+            "memory-service-client-unknown",
+            with_(a_graph(GMS), "spec.components[0].experimental.gpuMemoryService.extraClientContainers", ["mian"]),
+            "spec.components[0].experimental.gpuMemoryService.extraClientContainers[0]",
+            '"mian"',
+            "main",
+        ),
+        wrong(
+            "failover-without-memory-service",
+            beta(f"{WORKER}.experimental", {"failover": {}}),
+            f"{WORKER}.experimental.failover",
+            "an empty object",
+            "gpuMemoryService",
+        ),
+        wrong(
+            "failover-mode-differs",
+            with_(
+                with_(a_graph(GMS), "spec.components[0].experimental.failover", {"mode": "InterPod"}),
+                "metadata.annotations",
+                {"nvidia.com/dynamo-kube-discovery-mode": "container"},
+            ),
+            "spec.components[0].experimental.failover.mode",
+            "interpod",
+            "intrapod",
+        ),
+        wrong(
+            "failover-without-discovery-by-container",
+            with_(a_graph(GMS), "spec.components[0].experimental.failover", {}),
+            "spec.components[0].experimental.failover",
+            "an empty object",
+            "nvidia.com/dynamo-kube-discovery-mode",
+        ),
+        wrong("alpha-type", alpha(f"{DECODE}.componentType", "wrker"), f"{DECODE}.componentType", '"wrker"', "worker"),
+        wrong(
+            "alpha-service-name",
+            with_(an_alpha_graph(), "spec.services[my_worker]", an_alpha_service()),
+            "spec.services[my_worker]",
+            '"my_worker"',
+            "inner '-'",
+        ),
+        wrong(
+            "alpha-shared-memory-without-size",
+            alpha(f"{DECODE}.sharedMemory", {}),
+            f"{DECODE}.sharedMemory.size",
+            "nothing",
+            "greater than 0",
+        ),
+        wrong(
+            "alpha-request-over-limit",
+            alpha(f"{DECODE}.resources", {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}),
+            f"{DECODE}.resources.requests.cpu",
+            '"1500m"',
+            "at most 1",
+        ),
+        wrong(
+            "alpha-gpu-fraction",
+            alpha(f"{DECODE}.resources", {"limits": {"gpu": "0.5"}}),
+            f"{DECODE}.resources.limits.gpu",
+            '"0.5"',
+            "a whole number",
+        ),
+        wrong(
+            "alpha-quantity",
+            alpha(f"{DECODE}.resources", {"limits": {"memory": "4GB"}}),
+            f"{DECODE}.resources.limits.memory",
+            '"4GB"',
+            "a quantity",
+        ),
+        wrong(
+            "alpha-mount-without-point",
+            alpha(f"{DECODE}.volumeMounts", [{"name": "m"}]),
+            f"{DECODE}.volumeMounts[0].mountPoint",
+            "nothing",
+            "an absolute path",
+        ),
+        wrong(
+            "alpha-probe-two-handlers",
+            alpha(f"{DECODE}.livenessProbe", TWO_PROBES),
+            f"{DECODE}.livenessProbe",
+            "exec, httpGet",
+            "one of",
+        ),
+        wrong(
+            "alpha-main-container-mounts-unknown-volume",
+            alpha(f"{DECODE}.extraPodSpec.mainContainer.volumeMounts", [{"name": "nope", "mountPath": "/n"}]),
+            f"{DECODE}.extraPodSpec.mainContainer.volumeMounts[0].name",
+            '"nope"',
+            "shared-memory",
+        ),
+        wrong(
+            "alpha-names-equal-but-for-case",
+            with_(an_alpha_graph(), "spec.services[DECODE]", an_alpha_service()),
+            "spec.services[DECODE]",
+            '"DECODE"',
+            "unique case-insensitively",
+        ),
+        wrong(
+            "alpha-sidecar-twice",
+            with_(
+                alpha(f"{DECODE}.frontendSidecar", {"image": IMAGE}),
+                f"{DECODE}.extraPodSpec.containers",
+                [a_container(name="sidecar-frontend")],
+            ),
+            f"{DECODE}.frontendSidecar",
+            "an object of 1 fields",
+            "one of the two",
+        ),
+    ],
+)
+def test_one_wrong_thing_gives_one_violation(
+    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
+) -> None:
+    assert_only_violation(manifest, path, found, allowed, context)

@@ -1,0 +1,196 @@
+"""Rules of whole manifests: a valid one with one thing wrong gives one violation, and all are given at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dynamo_operator.validate import Context, validate
+from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.manifests import (
+    MAIN,
+    a_component,
+    a_graph,
+    a_model,
+    a_standalone,
+    with_,
+)
+
+WORKER = "spec.components[1]"
+POD = f"{WORKER}.podTemplate.spec"
+GROVE = Context(has_grove=True)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path", "found", "allowed", "context"),
+    [
+        wrong("kind-unknown", beta("kind", "DynamoGraph"), "kind", '"DynamoGraph"', "DynamoModel"),
+        wrong("field-in-pod-spec", beta(f"{POD}.volums", []), f"{POD}.volums", '"volums"', ""),
+        wrong("field-in-container", beta(f"{MAIN}.cmd", []), f"{MAIN}.cmd", '"cmd"', "command"),
+        wrong("field-in-metadata", beta("metadata.label", {}), "metadata.label", '"label"', ""),
+        wrong("top-level-field", beta("specs", {}), "specs", '"specs"', "apiVersion, kind, metadata, spec, status"),
+        wrong("name-upper-case", beta("metadata.name", "Graph"), "metadata.name", '"Graph"', "a-z"),
+        wrong("name-starts-with-digit", beta("metadata.name", "1g"), "metadata.name", '"1g"', "starts with a letter"),
+        wrong("label-value", beta("metadata.labels", {"a": "b c"}), "metadata.labels[a]", '"b c"', "up to 63"),
+        wrong("label-key", beta("spec.labels", {"a b": "c"}), "spec.labels[a b]", '"a b"', "name or prefix/name"),
+        wrong("priority-class", beta("spec.priorityClassName", "high"), "spec.priorityClassName", '"high"', "nothing"),
+        wrong(
+            "grove-name-too-long",
+            a_graph(a_component("Frontend", "frontend"), name="g" * 40),
+            "spec.components[0].name",
+            '"Frontend"',
+            "at most 45",
+            GROVE,
+        ),
+        wrong(
+            "namespace-and-name-too-long",
+            a_graph(a_component("f", "frontend"), name="g" * 50),
+            "metadata.name",
+            '"' + "g" * 50 + '"',
+            "at most 48",
+            Context(namespace="fourteen-chars"),
+        ),
+        wrong(
+            "component-topology-without-graph's",
+            beta(f"{WORKER}.topologyConstraint", {"packDomain": "rack"}),
+            f"{WORKER}.topologyConstraint",
+            "an object of 1 fields",
+            "spec.topologyConstraint",
+            GROVE,
+        ),
+        wrong(
+            "topology-unknown",
+            beta("spec.topologyConstraint", {"clusterTopologyName": "t", "packDomain": "rack"}),
+            "spec.topologyConstraint.clusterTopologyName",
+            '"t"',
+            "dc",
+            Context(has_grove=True, cluster_topologies=(("dc", ("zone", "rack")),)),
+        ),
+        wrong(
+            "component-topology-wider-than-graph's",
+            with_(
+                beta("spec.topologyConstraint", {"clusterTopologyName": "dc", "packDomain": "rack"}),
+                f"{WORKER}.topologyConstraint",
+                {"packDomain": "zone"},
+            ),
+            f"{WORKER}.topologyConstraint.packDomain",
+            '"zone"',
+            "rack, host",
+            Context(has_grove=True, cluster_topologies=(("dc", ("zone", "rack", "host")),)),
+        ),
+        wrong(
+            "kv-transfer-two-selectors",
+            beta("spec.experimental.kvTransferPolicy", {"labelKey": "a", "clusterTopologyName": "t", "domain": "rack"}),
+            "spec.experimental.kvTransferPolicy",
+            "labelKey, clusterTopologyName",
+            "one of",
+            GROVE,
+        ),
+        wrong(
+            "kv-transfer-preferred-without-weight",
+            beta("spec.experimental.kvTransferPolicy", {"labelKey": "a", "domain": "rack", "enforcement": "preferred"}),
+            "spec.experimental.kvTransferPolicy.preferredWeight",
+            "nothing",
+            "0 to 1",
+        ),
+        wrong(
+            "kv-transfer-weight-without-preferred",
+            beta("spec.experimental.kvTransferPolicy", {"labelKey": "a", "domain": "rack", "preferredWeight": 0.5}),
+            "spec.experimental.kvTransferPolicy.preferredWeight",
+            "0.5",
+            "nothing",
+        ),
+        wrong(
+            "executor-annotation",
+            beta("metadata.annotations", {"nvidia.com/vllm-distributed-executor-backend": "rey"}),
+            "metadata.annotations[nvidia.com/vllm-distributed-executor-backend]",
+            '"rey"',
+            "mp, ray",
+        ),
+        wrong(
+            "origin-version-annotation",
+            beta("metadata.annotations", {"nvidia.com/dynamo-operator-origin-version": "new"}),
+            "metadata.annotations[nvidia.com/dynamo-operator-origin-version]",
+            '"new"',
+            "X.Y.Z",
+        ),
+        wrong(
+            "standalone-min-available",
+            with_(a_standalone(), "spec.minAvailable", 1),
+            "spec.minAvailable",
+            "1",
+            "nothing on the component pathway",
+        ),
+        wrong(
+            "standalone-name-too-long",
+            with_(a_standalone(), "metadata.name", "g" * 64),
+            "metadata.name",
+            '"' + "g" * 58 + "…",
+            "at most 63",
+        ),
+        wrong("model-name-empty", a_model(modelName=""), "spec.modelName", '""', "at least 1"),
+        wrong(
+            "model-source-keeps-its-secret",
+            a_model(modelType="lora", source={"uri": "https://user:password@x/y"}),
+            "spec.source.uri",
+            '"https://…"',
+            "s3://, hf://, file:///",
+        ),
+    ],
+)
+def test_one_wrong_thing_gives_one_violation(
+    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
+) -> None:
+    assert_only_violation(manifest, path, found, allowed, context)
+
+
+def test_all_violations_are_reported_at_once() -> None:
+    manifest = beta("spec.backendFramework", "vLLM")
+    manifest = with_(with_(manifest, f"{WORKER}.replicas", -1), f"{MAIN}.image", None)
+    paths = {violation.path for violation in validate(manifest)}
+    assert paths == {"spec.backendFramework", f"{WORKER}.replicas", f"{MAIN}.image"}
+
+
+def test_a_violation_prints_as_one_line_with_the_nearest_name() -> None:
+    (violation,) = validate(beta(f"{WORKER}.type", "wrker"))
+    assert str(violation) == (
+        'spec.components[1].type: unsupported value (found "wrker", allowed: frontend, worker, prefill, decode, '
+        "planner, epp); did you mean worker?"
+    )
+
+
+def test_two_components_may_not_share_a_name_in_another_case() -> None:
+    (violation,) = validate(beta(f"{WORKER}.name", "FRONTEND"))
+    assert violation.path == f"{WORKER}.name"
+    assert "spec.components[0]" in violation.message
+
+
+def test_an_image_digest_or_registry_port_is_no_version() -> None:
+    for image in ("registry:1.5.0/runtime", "r/runtime@sha256:1.5.0"):
+        (violation,) = validate(beta(f"{MAIN}.image", image))
+        assert violation.path == f"{WORKER}.runtimeVersionOverride"
+
+
+@pytest.mark.parametrize("image", ["r/runtime:v1.5.0", "r:5000/x/runtime:1.3.0-efa", "r/x:1.5.0@sha256:ab"])
+def test_a_version_in_the_tag_is_found(image: str) -> None:
+    assert validate(beta(f"{MAIN}.image", image)) == ()
+
+
+def test_a_standalone_component_needs_no_version() -> None:
+    assert validate(with_(a_standalone(), "spec.podTemplate.spec.containers[0].image", "r/x:latest")) == ()
+
+
+def test_a_null_field_is_an_absent_field() -> None:
+    assert validate(beta(f"{MAIN}.env", None)) == ()
+    assert validate(alpha("spec.services[none]", None)) == ()
+
+
+def test_grove_fields_are_accepted_with_grove() -> None:
+    manifest = with_(a_graph(priorityClassName="high"), f"{WORKER}.minAvailable", 1)
+    assert validate(manifest, GROVE) == ()
+    switched_off = with_(manifest, "metadata.annotations", {"nvidia.com/enable-grove": "false"})
+    assert {violation.path for violation in validate(switched_off, GROVE)} == {
+        "spec.priorityClassName",
+        f"{WORKER}.minAvailable",
+    }
