@@ -43,6 +43,7 @@ class FakeEngine:
         for _ in range(self.ranks):
             socket = self._context.socket(zmq.PUB)
             socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.SNDHWM, 100_000)
             port = socket.bind_to_random_port("tcp://127.0.0.1")
             self._sockets.append(socket)
             endpoints.append(f"tcp://127.0.0.1:{port}")

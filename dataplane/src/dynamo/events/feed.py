@@ -59,7 +59,7 @@ class EventFeed:
         try:
             await self._tasks.__aexit__(kind, error, trace)
         finally:
-            self._context.term()
+            self._context.destroy(linger=0)
 
     def follow(self, cards: Sequence[WorkerCard]) -> None:
         """These are all workers there are now. Those without an event address are none of ours."""

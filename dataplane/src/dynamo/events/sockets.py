@@ -34,20 +34,20 @@ class SubReader:
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._socket = context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES_MAX)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        # A publisher that comes back is there again within a second, not after libzmq's growing pauses.
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._is_open = True
         try:
-            self._socket.setsockopt(zmq.LINGER, 0)
-            self._socket.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES_MAX)
-            self._socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
-            self._socket.setsockopt(zmq.IPV6, 1)
-            # A publisher that comes back is there again within a second, not after libzmq's growing pauses.
-            self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-            self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-            self._socket.setsockopt(zmq.SUBSCRIBE, b"")
-            self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
             self._socket.connect(address)
         except zmq.ZMQError:
-            self._socket.close()
+            self._close_sockets()
             raise
         self._joined = asyncio.Event()
         self._fd = int(self._socket.getsockopt(zmq.FD))
@@ -66,9 +66,12 @@ class SubReader:
             self._is_open = False
             self._loop.remove_reader(self._fd)
             self._loop.remove_reader(self._monitor_fd)
-            self._socket.disable_monitor()
-            self._monitor.close()
-            self._socket.close()
+            self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
 
     def _drain(self) -> None:
         # The descriptor is edge-triggered: read until there is nothing, or come back without waiting for an edge.

@@ -147,7 +147,7 @@ class LiveWorker:
         if self._publisher is not None:
             self._publisher.close()
         if self._context is not None:
-            self._context.term()
+            self._context.destroy(linger=0)
 
 
 def make_card(
