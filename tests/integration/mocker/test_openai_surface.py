@@ -56,7 +56,7 @@ async def test_chat_answers_follow_the_openai_schema(mocker: Running, fields: di
         pytest.param({}, id="plain"),
         pytest.param({"prompt": ["a", "b"], "n": 2}, id="four-choices"),
         pytest.param({"logprobs": 2}, id="logprobs"),
-        pytest.param({"echo": True}, id="echo"),
+        pytest.param({"echo": True, "logprobs": 1}, id="echo"),
     ],
 )
 async def test_completions_follow_the_openai_schema(mocker: Running, fields: dict[str, Any]) -> None:
@@ -166,7 +166,8 @@ async def test_list_and_token_prompts_fan_out_in_order(mocker: Running) -> None:
 async def test_echo_returns_prompt_and_its_logprobs(mocker: Running) -> None:
     choice = (await mocker.complete("one river", echo=True, logprobs=1, max_tokens=0)).json()["choices"][0]
     assert choice["text"] == "one river"
-    assert choice["logprobs"]["token_logprobs"][0] is None
+    # vLLM gives null for the first token, which OpenAI's schema and strict clients refuse.
+    assert all(isinstance(logprob, float) for logprob in choice["logprobs"]["token_logprobs"])
     assert "".join(choice["logprobs"]["tokens"]) == "one river"
     assert choice["logprobs"]["text_offset"] == [0, 3]
 
@@ -259,9 +260,6 @@ async def test_tool_results_of_earlier_turns_are_accepted(mocker: Running) -> No
         pytest.param("/v1/completions", b'{"prompt": "x", "max_tokens": "5"}', 400, "max_tokens", id="wrong type"),
         pytest.param("/v1/completions", b'{"prompt": "x", "max_tokens": 99999}', 400, "max_tokens", id="context"),
         pytest.param("/v1/completions", b'{"prompt": "x", "model": "no"}', 404, "model", id="unknown model"),
-        pytest.param(
-            "/v1/completions", b'{"prompt": "x", "stream_options": {}}', 400, "stream_options", id="no stream"
-        ),
         pytest.param("/v1/embeddings", b'{"input": []}', 400, "input", id="no input"),
         pytest.param("/v1/embeddings", b'{"input": "a", "dimensions": 0}', 400, "dimensions", id="dimensions"),
         pytest.param("/nothing", b"{}", 404, None, id="no route"),

@@ -72,7 +72,6 @@ class ChatBody(SamplingBody, frozen=True, kw_only=True):
 
 class CompletionBody(SamplingBody, frozen=True, kw_only=True):
     prompt: str | list[Any]
-    suffix: str | None = None
     echo: bool | None = None
     logprobs: int | None = None
     best_of: int | None = None
@@ -160,7 +159,7 @@ def _refusal(message: str) -> InvalidRequest:
 
 _RANGES: tuple[tuple[str, float, float | None], ...] = (
     ("n", 1, MAX_CHOICES),
-    ("best_of", 1, MAX_CHOICES),
+    ("best_of", 0, MAX_CHOICES),
     ("max_tokens", 0, None),
     ("max_completion_tokens", 0, None),
     ("min_tokens", 0, None),
@@ -181,15 +180,10 @@ def _check_sampling(body: SamplingBody) -> None:
         if value is not None and (value < least or (most is not None and value > most)):
             allowed = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
             raise InvalidRequest(f"{field}: found {value:g}; allowed is {allowed}", param=field)
-    if body.stream_options is not None and not body.stream:
-        raise InvalidRequest("stream_options: allowed only with stream = true", param="stream_options")
     if isinstance(body, ChatBody):
         _check_chat(body)
-    elif isinstance(body, CompletionBody):
-        if body.logprobs is not None and not 0 <= body.logprobs <= 20:
-            raise InvalidRequest(f"logprobs: found {body.logprobs}; allowed is from 0 to 20", param="logprobs")
-        if body.suffix:
-            raise InvalidRequest("suffix: is not supported", param="suffix")
+    elif isinstance(body, CompletionBody) and body.logprobs is not None and not 0 <= body.logprobs <= 20:
+        raise InvalidRequest(f"logprobs: found {body.logprobs}; allowed is from 0 to 20", param="logprobs")
 
 
 def _check_chat(body: ChatBody) -> None:

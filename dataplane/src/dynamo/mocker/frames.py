@@ -214,7 +214,7 @@ class TextFrames:
         choice = {
             "index": index,
             "text": self._echo(index) + "".join(said.text),
-            "logprobs": self._logprobs(scores, 0, has_no_first=self._ask.echo),
+            "logprobs": self._logprobs(scores, 0),
             "finish_reason": said.finish,
             "stop_reason": said.stop_reason,
         }
@@ -222,10 +222,7 @@ class TextFrames:
             choice["token_ids"] = said.tokens
         return choice
 
-    def _logprobs(
-        self, scores: Sequence[Scored], offset: int, *, has_no_first: bool = False
-    ) -> dict[str, list[Any]] | None:
-        """`has_no_first`: nothing precedes the first token, so nothing predicts it."""
+    def _logprobs(self, scores: Sequence[Scored], offset: int) -> dict[str, list[Any]] | None:
         if self._ask.logprobs is None:
             return None
         texts = [_token_text(self._ask, self._tokenizer, score.token) for score in scores]
@@ -233,13 +230,11 @@ class TextFrames:
         for score in scores:
             offsets.append(offset)
             offset += len(self._tokenizer.piece(score.token).decode("utf-8", "replace"))
-        tops: list[dict[str, float] | None] = [
+        tops = [
             {_token_text(self._ask, self._tokenizer, x.token): x.logprob for x in score.alternatives}
             for score in scores
         ]
-        logprobs: list[float | None] = [score.logprob for score in scores]
-        if has_no_first and scores:
-            logprobs[0] = tops[0] = None
+        logprobs = [score.logprob for score in scores]
         return {"text_offset": offsets, "token_logprobs": logprobs, "tokens": texts, "top_logprobs": tops}
 
     def _echo(self, index: int) -> str:
