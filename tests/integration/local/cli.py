@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dynamo_operator.local.state import GraphState, StateFolder
 
@@ -102,6 +104,71 @@ class Laptop:
     def clean_up(self) -> None:
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
+
+
+class Terminal:
+    """`dynamo` on a terminal of its own, as a person sees it; `seen` is everything it printed so far."""
+
+    def __init__(self, laptop: Laptop, arguments: Sequence[str]) -> None:
+        self.seen = ""
+        self._unread = ""
+        screen, self._keyboard = os.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL, str(DYNAMO), *arguments],
+            env={**laptop.env, "TERM": "xterm"},
+            stdin=self._keyboard,
+            stdout=self._keyboard,
+            stderr=self._keyboard,
+            start_new_session=True,
+        )
+        os.close(self._keyboard)
+        self._screen = screen
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._screen)
+
+    def read_until(self, words: str) -> None:
+        """Reads on from where the last call stopped."""
+        while words not in self._unread:
+            assert self._read(), f"{words!r} was never printed:\n{self.seen}"
+        self._unread = self._unread.partition(words)[2]
+
+    def press_ctrl_c(self) -> None:
+        os.write(self._screen, b"\x03")
+
+    def wait(self) -> int:
+        while self._read():
+            pass
+        return self._process.wait(DEADLINE_S)
+
+    def _read(self) -> bool:
+        """False once the program has closed the terminal."""
+        assert select.select([self._screen], [], [], DEADLINE_S)[0], f"silence:\n{self.seen}"
+        try:
+            text = os.read(self._screen, 65_536).decode(errors="replace")
+        except OSError:
+            return False
+        self.seen += text
+        self._unread += text
+        return bool(text)
+
+
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Makes standard input the controlling terminal, so that Ctrl-C typed there becomes a signal."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def a_component(name: str, role: str, replicas: int, command: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.local.cli import Laptop, read_until, wait_until
+from tests.integration.local.cli import Laptop, free_port, read_until, wait_until
 
 pytestmark = pytest.mark.xdist_group("local")
 
@@ -28,11 +28,6 @@ def fetch(url: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=5) as answer:
         return str(answer.read().decode())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_a_detached_graph_runs_until_it_is_taken_down(laptop: Laptop) -> None:
@@ -199,3 +194,15 @@ def test_two_graphs_run_side_by_side_and_must_be_told_apart(laptop: Laptop) -> N
     assert "did you mean north?" in misspelt.stderr
     assert laptop.run("down", "--all").returncode == 0
     assert laptop.processes() == {}
+
+
+def test_a_reader_that_goes_away_takes_the_graph_along(laptop: Laptop) -> None:
+    up = laptop.start("up", "-f", laptop.manifest(), "--port", str(free_port()))
+    assert up.stdout is not None
+    up.stdout.readline()
+    up.stdout.close()
+
+    up.wait(timeout=20)
+
+    wait_until(lambda: laptop.processes() == {}, "everything is gone")
+    assert laptop.run("ps").stdout.startswith("No graph is up")

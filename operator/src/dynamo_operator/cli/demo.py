@@ -67,7 +67,7 @@ async def load_client() -> type[AsyncOpenAI]:
 
 
 async def hold_demo(
-    client_type: type[AsyncOpenAI], state: GraphState, prompts: Sequence[str], console: Console, began_s: float
+    client_type: type[AsyncOpenAI], state: GraphState, questions: Sequence[str], console: Console
 ) -> None:
     """Asks one question after the other and streams the answers. Raises Refused if the graph does not answer."""
     import openai
@@ -82,13 +82,11 @@ async def hold_demo(
         timeout=_TIMEOUT_S,
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
     ) as client:
-        for number, question in enumerate(prompts or _QUESTIONS):
+        for question in questions or _QUESTIONS:
             try:
-                first_token_s = await _chat(client, state.model, question, names, console)
+                await _chat(client, state.model, question, names, console)
             except openai.OpenAIError as error:
                 raise Refused(f"the graph did not answer: {error}", f"see: dynamo logs {state.graph}") from error
-            if number == 0:
-                console.print(f"  (first token {first_token_s - began_s:.1f} s after `dynamo up`)\n", style="dim")
 
 
 def routing(headers: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
@@ -99,8 +97,8 @@ def routing(headers: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
     return [*facts, f"{cached} of {total} blocks were cached"] if slash else facts
 
 
-async def _chat(client: AsyncOpenAI, model: str, question: str, names: Mapping[str, str], console: Console) -> float:
-    """Streams one answer to the console; when its first token came, on the monotonic clock."""
+async def _chat(client: AsyncOpenAI, model: str, question: str, names: Mapping[str, str], console: Console) -> None:
+    """Streams one answer to the console, then says who gave it."""
     console.print(f"you    {question}", style="bold", markup=False)
     asked_s = time.monotonic()
     answer = await client.chat.completions.with_raw_response.create(
@@ -118,10 +116,9 @@ async def _chat(client: AsyncOpenAI, model: str, question: str, names: Mapping[s
         tokens = chunk.usage.completion_tokens if chunk.usage else tokens
         text = chunk.choices[0].delta.content if chunk.choices else None
         if text:
+            console.print(text if first_s else text.lstrip(), end="", markup=False)
             first_s = first_s or time.monotonic()
-            console.print(text, end="", markup=False)
-    first_s = first_s or time.monotonic()
     console.print()
-    facts = [*routing(answer.headers, names), f"{tokens} tokens", f"first after {(first_s - asked_s) * 1000:.0f} ms"]
+    timing = [f"the first after {(first_s - asked_s) * 1000:.0f} ms"] if first_s else []
+    facts = [*routing(answer.headers, names), f"{tokens} tokens", *timing]
     console.print(f"       {' · '.join(facts)}\n", style="green", markup=False)
-    return first_s

@@ -49,8 +49,8 @@ def up(
     """Run a graph on this machine, as local processes, until Ctrl-C."""
     from dynamo_operator.cli.up import UpOptions, bring_up
 
-    options = UpOptions(file, port, host, detach, graph, demo or bool(prompt), tuple(prompt or ()))
-    raise typer.Exit(bring_up(options))
+    questions = tuple(prompt or ()) if demo or prompt else None
+    bring_up(UpOptions(file, port, host, detach, graph, questions))
 
 
 @app.command()

@@ -82,16 +82,21 @@ _Loader.yaml_implicit_resolvers = {
 
 def read_documents(file: Path) -> tuple[Document, ...]:
     """All documents of a file (`-`: standard input). Raises Refused naming file, line and column."""
+    if str(file) == "-":
+        return _parsed(sys.stdin.buffer.read(), "standard input")
     try:
-        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return _parsed(file.read_bytes(), str(file))
     except IsADirectoryError:
         raise Refused(f"{file} is a folder", f"name a file in it: {_some(file)}") from None
     except FileNotFoundError:
         raise Refused(f"there is no file {file}", f"here are: {_some(file.parent)}") from None
     except OSError as error:
         raise Refused(f"cannot read {file}: {error.strerror}") from None
+
+
+def _parsed(text: bytes, file: str) -> tuple[Document, ...]:
     try:
-        documents = tuple(_documents(text.decode(), str(file)))
+        documents = tuple(_documents(text.decode(), file))
     except UnicodeDecodeError as error:
         raise Refused(f"{file} is not UTF-8 text: byte {error.start} is {text[error.start]:#04x}") from None
     except yaml.MarkedYAMLError as error:

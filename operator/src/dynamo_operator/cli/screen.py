@@ -30,7 +30,6 @@ class Screen:
     def __init__(self, console: Console, *, is_live: bool | None = None) -> None:
         self.console = console
         self.is_live = console.is_terminal if is_live is None else is_live
-        self.exit_failure: Exception | None = None
         self._live: Live | None = None
         self._pauses = 0
         self._seen: dict[str, str] = {}

@@ -60,6 +60,10 @@ class Supervisor:
                     chore.cancel()
         return self.state
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop_requests > 0
+
     def request_stop(self) -> None:
         """The first request lets processes finish their streams; the second kills them."""
         self._stop_requests += 1
@@ -106,7 +110,7 @@ class Supervisor:
         self._publish(is_ready=True)
 
     def _give_up(self, reason: str) -> None:
-        if self.state.failure is None and not self._stop_requests:
+        if self.state.failure is None and not self.is_stopping:
             self._publish(failure=reason)
             self.request_stop()
 
