@@ -16,8 +16,10 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import pytest
 
 from dynamo.discovery.file import FileDiscovery, card_path
+from dynamo.events import relay
 from dynamo.events.feed import EventFeed
 from dynamo.events.state_client import HttpStateSource
 from dynamo.process.logs import EventLog
@@ -120,6 +122,48 @@ async def test_engine_gap_clears_what_is_no_longer_known() -> None:
         worker.engine.emit(stored(9, [7] * BLOCK_SIZE), skip=2)
         await router.shows(*sequence_hashes(block_hashes([7] * BLOCK_SIZE, BLOCK_SIZE)).tolist())
     assert "kv_events_gap" in worker.events()
+
+
+async def test_engine_gap_is_closed_by_its_replay() -> None:
+    async with running(FakeEngine(kept=99)) as worker, a_router() as router:
+        router.feed.follow((await worker.card(),))
+        worker.engine.emit(stored(1, TOKENS[:BLOCK_SIZE]))
+        worker.engine.lose(stored(2, TOKENS[BLOCK_SIZE : 2 * BLOCK_SIZE], parent=1))
+        worker.engine.emit(stored(3, TOKENS[2 * BLOCK_SIZE :], parent=2))
+        await eventually(worker.engine.answer_replay)
+        await router.shows(*NAMES)
+    assert "kv_events_replay" in worker.events()
+    assert "kv_events_gap" not in worker.events()
+
+
+async def test_replay_that_no_longer_has_the_beginning_clears() -> None:
+    async with running(FakeEngine(kept=1)) as worker, a_router() as router:
+        router.feed.follow((await worker.card(),))
+        worker.engine.emit(stored(1, TOKENS))
+        worker.engine.lose(removed(3))
+        worker.engine.lose(removed(2))
+        worker.engine.emit(stored(1, TOKENS[:BLOCK_SIZE]))
+        await eventually(worker.engine.answer_replay)
+        await router.shows(NAMES[0])
+    assert "kv_events_gap" in worker.events()
+
+
+async def test_silent_replay_does_not_hold_events_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "REPLAY_TIMEOUT_S", 0.1)
+    async with running(FakeEngine(kept=99)) as worker, a_router() as router:
+        router.feed.follow((await worker.card(),))
+        worker.engine.emit(stored(1, TOKENS[:BLOCK_SIZE]), skip=1)
+        worker.engine.emit(stored(2, TOKENS[BLOCK_SIZE : 2 * BLOCK_SIZE], parent=1))
+        await router.shows(*NAMES[:2])
+
+
+async def test_restarted_engine_starts_empty() -> None:
+    async with running() as worker, a_router() as router:
+        router.feed.follow((await worker.card(),))
+        worker.engine.emit(stored(1, TOKENS))
+        await router.shows(*NAMES)
+        worker.engine.emit(stored(1, TOKENS[:BLOCK_SIZE]), skip=-1)
+        await router.shows(NAMES[0])
 
 
 async def test_worker_that_leaves_is_dropped() -> None:

@@ -16,8 +16,12 @@ BLOCK_SIZE = 4
 
 
 class FakeEngine:
-    def __init__(self, *, ranks: int = 1, tokenizer_dir: Path | None = None) -> None:
+    def __init__(self, *, ranks: int = 1, tokenizer_dir: Path | None = None, kept: int | None = None) -> None:
+        """`kept`: how many past messages its replay socket repeats; None: it has no such socket."""
         self.ranks = ranks
+        self.kept = kept
+        self._past: list[tuple[int, bytes]] = []
+        self._replay: zmq.Socket[bytes] | None = None
         self.tokenizer_dir = tokenizer_dir
         self.in_flight = 0
         self.is_accepting = True
@@ -47,7 +51,13 @@ class FakeEngine:
             port = socket.bind_to_random_port("tcp://127.0.0.1")
             self._sockets.append(socket)
             endpoints.append(f"tcp://127.0.0.1:{port}")
+        replay_endpoints: tuple[str, ...] = ()
+        if self.kept is not None:
+            self._replay = self._context.socket(zmq.ROUTER)
+            self._replay.setsockopt(zmq.LINGER, 0)
+            replay_endpoints = (f"tcp://127.0.0.1:{self._replay.bind_to_random_port('tcp://127.0.0.1')}",)
         return EngineFacts(
+            kv_replay_endpoints=replay_endpoints,
             address="http://127.0.0.1:1",
             block_size=BLOCK_SIZE,
             kv_event_endpoints=tuple(endpoints),
@@ -71,7 +81,7 @@ class FakeEngine:
     async def stop(self) -> None:
         self.steps.append("stop")
         self.is_stopped = True
-        for socket in self._sockets:
+        for socket in (*self._sockets, *([self._replay] if self._replay is not None else [])):
             socket.close()
         self._context.term()
 
@@ -95,12 +105,32 @@ class FakeEngine:
     def loras(self) -> Mapping[str, int]:
         return {name: index for index, name in enumerate(self.adapters, start=1)}
 
+    def lose(self, *events: object) -> None:
+        """A batch of rank 0 that only the replay socket can still tell."""
+        self._past.append((self._sequences[0], msgspec.msgpack.encode([0.0, list(events), 0])))
+        self._sequences[0] += 1
+
+    def answer_replay(self) -> bool:
+        """Answers one request, as vLLM does since 0.28; False: there is none yet."""
+        assert self._replay is not None
+        assert self.kept is not None
+        try:
+            peer, _, start = self._replay.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        for sequence, payload in self._past[len(self._past) - self.kept :]:
+            if sequence >= int.from_bytes(start, "big"):
+                self._replay.send_multipart([peer, b"", b"kv", struct.pack(">Q", sequence), payload])
+        self._replay.send_multipart([peer, b"", b"", struct.pack(">q", -1), b""])
+        return True
+
     def emit(self, *events: object, rank: int = 0, skip: int = 0) -> None:
         """Publishes a batch; `skip` messages before it are lost."""
         self._sequences[rank] += skip
         self.emit_raw(msgspec.msgpack.encode([0.0, list(events), rank]), rank=rank)
 
     def emit_raw(self, payload: bytes, *, rank: int = 0) -> None:
+        self._past.append((self._sequences[rank], payload))
         self._sockets[rank].send_multipart([b"kv", struct.pack(">Q", self._sequences[rank]), payload])
         self._sequences[rank] += 1
 

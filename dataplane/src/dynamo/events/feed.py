@@ -18,7 +18,7 @@ from types import TracebackType
 import zmq
 
 from dynamo.events.ports import KvSink, StateSource, StateUnavailable
-from dynamo.events.sockets import Frames, SubReader
+from dynamo.events.sockets import Context, Frames, SubReader
 from dynamo.events.subscriber import FeedCounts, WorkerEvents
 from dynamo.process.logs import EventLog
 from dynamo.wire.cards import WorkerCard
@@ -42,7 +42,7 @@ class EventFeed:
         self._source = source
         self._log = log
         self.counts = FeedCounts()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: Context = zmq.Context()
         self._tasks = asyncio.TaskGroup()
         self._followed: dict[int, _Followed] = {}
 
@@ -140,7 +140,7 @@ class EventFeed:
 class _Followed:
     """A worker with its subscription and the task that keeps it up to date."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, events: WorkerEvents) -> None:
+    def __init__(self, context: Context, address: str, events: WorkerEvents) -> None:
         self.events = events
         self.card = events.card
         self.is_behind = asyncio.Event()

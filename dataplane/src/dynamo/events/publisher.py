@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import zmq
 
-from dynamo.events.sockets import bind_publisher
+from dynamo.events.sockets import Context, bind_publisher
 from dynamo.wire.router_events import KV_TOPIC, LOAD_TOPIC, Cleared, KvBatch, KvEvent, Load, encode
 
 BATCH_EVENTS_MAX = 128
@@ -24,7 +24,7 @@ _u64 = struct.Struct(">Q").pack
 class EventPublisher:
     """Sends in call order, at once, without blocking."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], worker_id: int, host: str) -> None:
+    def __init__(self, context: Context, worker_id: int, host: str) -> None:
         """Binds a free port of `host`, an address or `*`. Raises zmq.ZMQError."""
         self._worker_id = worker_id
         self._publisher_id = _u64(worker_id)

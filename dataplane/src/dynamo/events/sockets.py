@@ -20,58 +20,35 @@ _READS_PER_TURN = 64
 """Messages handled before other callbacks of the loop get their turn."""
 
 Frames = list[bytes]
+Context = zmq.Context[zmq.Socket[bytes]]
 
 _log = logging.getLogger(__name__)
 
 
-class SubReader:
-    """A SUB socket connected to one publisher; calls `on_message` for each message, in order."""
+class SocketReader:
+    """Calls `on_message` for each message of a socket, in order; owns the socket."""
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], address: str, on_message: Callable[[Frames], None]
-    ) -> None:
-        """Starts at once; needs a running loop. Raises zmq.ZMQError for an address that cannot be."""
+    def __init__(self, socket: zmq.Socket[bytes], on_message: Callable[[Frames], None]) -> None:
+        """Needs a running loop."""
+        self._socket = socket
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
-        self._socket = context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES_MAX)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
-        self._socket.setsockopt(zmq.IPV6, 1)
-        # A publisher that comes back is there again within a second, not after libzmq's growing pauses.
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._is_open = True
-        try:
-            self._socket.connect(address)
-        except zmq.ZMQError:
-            self._close_sockets()
-            raise
-        self._joined = asyncio.Event()
-        self._fd = int(self._socket.getsockopt(zmq.FD))
-        self._monitor_fd = int(self._monitor.getsockopt(zmq.FD))
+        self._fd = int(socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._fd, self._drain)
-        self._loop.add_reader(self._monitor_fd, self._note_handshake)
         self._loop.call_soon(self._drain)
-        self._loop.call_soon(self._note_handshake)
 
-    async def joined(self) -> None:
-        """Returns when the publisher has answered; the subscription follows on the same connection at once."""
-        await self._joined.wait()
+    def send(self, frames: Frames) -> None:
+        """Raises zmq.Again when the peer does not take it now."""
+        self._socket.send_multipart(frames, zmq.NOBLOCK)
+        # Sending may swallow the edge that announces an answer.
+        self._loop.call_soon(self._drain)
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._fd)
-            self._loop.remove_reader(self._monitor_fd)
-            self._close_sockets()
-
-    def _close_sockets(self) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close()
-        self._socket.close()
+            self._socket.close()
 
     def _drain(self) -> None:
         # The descriptor is edge-triggered: read until there is nothing, or come back without waiting for an edge.
@@ -89,16 +66,62 @@ class SubReader:
                 _log.exception("message of %d frames not handled", len(frames))
         self._loop.call_soon(self._drain)
 
-    def _note_handshake(self) -> None:
-        while self._is_open:
-            try:
-                self._monitor.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._joined.set()
+
+class SubReader:
+    """A SUB socket connected to one publisher; calls `on_message` for each message, in order."""
+
+    def __init__(self, context: Context, address: str, on_message: Callable[[Frames], None]) -> None:
+        """Starts at once; needs a running loop. Raises zmq.ZMQError for an address that cannot be."""
+        socket = context.socket(zmq.SUB)
+        _prepare(socket)
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        try:
+            socket.connect(address)
+        except zmq.ZMQError:
+            socket.disable_monitor()
+            monitor.close()
+            socket.close()
+            raise
+        self._socket = socket
+        self._joined = asyncio.Event()
+        self._monitor = SocketReader(monitor, lambda _: self._joined.set())
+        self._reader = SocketReader(socket, on_message)
+
+    async def joined(self) -> None:
+        """Returns when the publisher has answered; the subscription follows on the same connection at once."""
+        await self._joined.wait()
+
+    def close(self) -> None:
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+        self._monitor.close()
+        self._reader.close()
 
 
-def bind_publisher(context: zmq.Context[zmq.Socket[bytes]], host: str) -> tuple[zmq.Socket[bytes], int]:
+def connect_dealer(context: Context, address: str, on_message: Callable[[Frames], None]) -> SocketReader:
+    """For asking a ROUTER. Raises zmq.ZMQError for an address that cannot be."""
+    socket = context.socket(zmq.DEALER)
+    _prepare(socket)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError:
+        socket.close()
+        raise
+    return SocketReader(socket, on_message)
+
+
+def _prepare(socket: zmq.Socket[bytes]) -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES_MAX)
+    socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+    socket.setsockopt(zmq.IPV6, 1)
+    # A peer that comes back is there again within a second, not after libzmq's growing pauses.
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+
+
+def bind_publisher(context: Context, host: str) -> tuple[zmq.Socket[bytes], int]:
     """A PUB socket on a free port of `host` (an address, or `*`), and the port. It drops, never blocks, when full."""
     socket = context.socket(zmq.PUB)
     try:

@@ -54,10 +54,9 @@ class LiveWorker:
 
     async def open_events(self, facts: EngineFacts) -> None:
         """Binds the publisher and connects to the engine's. Raises EngineFailed, zmq.ZMQError or TimeoutError."""
-        if len(facts.kv_event_endpoints) not in (0, facts.data_parallel_size):
-            raise EngineFailed(
-                f"KV events: found {len(facts.kv_event_endpoints)} endpoints for {facts.data_parallel_size} ranks"
-            )
+        for endpoints in (facts.kv_event_endpoints, facts.kv_replay_endpoints):
+            if len(endpoints) not in (0, facts.data_parallel_size):
+                raise EngineFailed(f"KV events: found {len(endpoints)} endpoints for {facts.data_parallel_size} ranks")
         self._context = zmq.Context()
         self._publisher = EventPublisher(self._context, self.config.worker_id, self.config.event_host)
         self.relay = EventRelay(
@@ -67,6 +66,7 @@ class LiveWorker:
             worker_id=self.config.worker_id,
             ranks=facts.data_parallel_size,
             endpoints=facts.kv_event_endpoints,
+            replay_endpoints=facts.kv_replay_endpoints,
             block_size=facts.block_size,
         )
         await self.relay.start()
