@@ -37,6 +37,8 @@ class _SlotLoad:
     own_blocks: int = 0
     users: dict[int, int] = field(default_factory=dict)
     """Running requests by shared block."""
+    computed: set[int] = field(default_factory=set)
+    """Shared blocks of requests that have output."""
 
 
 class SlotLoad(msgspec.Struct, frozen=True, gc=False):
@@ -87,9 +89,11 @@ class ActiveRequests:
         if request is None:
             return False
         request.seen_s = now_s
+        load = self._slots[request.slot]
         request.has_output = True
+        load.computed.update(request.hashes)
         freed, request.prefill_tokens = request.prefill_tokens, 0
-        self._slots[request.slot].prefill_tokens -= freed
+        load.prefill_tokens -= freed
         return freed > 0
 
     def tokens(self, request_id: str, count: int, now_s: float) -> None:
@@ -122,6 +126,7 @@ class ActiveRequests:
             else:
                 del users[name]
                 unused.append(name)
+        load.computed.difference_update(unused)
         self._index.remove(request.slot, unused)
         if not load.requests:
             del self._slots[request.slot]
@@ -161,16 +166,19 @@ class ActiveRequests:
         """Leading blocks of a prompt that running requests hold already, by slot."""
         return self._index.match(chain)
 
-    def users(self, slot: int, name: int) -> int:
-        """Running requests on `slot` whose prompt has this block."""
+    def users(self, slot: int, name: int) -> tuple[int, bool]:
+        """Running requests on `slot` whose prompt has this block, and whether one of them is past its prefill."""
         load = self._slots.get(slot)
-        return load.users.get(name, 0) if load else 0
+        if load is None:
+            return 0, False
+        return load.users.get(name, 0), name in load.computed
 
     def check(self) -> None:
         self._index.check()
         for slot, load in self._slots.items():
             mine = [request for request in self._requests.values() if request.slot == slot]
             assert load.requests == len(mine) > 0
+            assert load.computed <= load.users.keys()
             assert load.prefill_tokens == sum(request.prefill_tokens for request in mine) >= 0
             assert load.own_blocks == sum(request.own_blocks for request in mine) >= 0
             assert sum(load.users.values()) == sum(len(request.hashes) for request in mine)

@@ -59,6 +59,7 @@ class Sight:
         card = member.card
         total = card.total_kv_blocks
         in_use = self._in_use.get(slot, 0)
+        users, is_computed = self._active.users(slot, self.chain[overlap - 1]) if overlap else (0, False)
         is_saturated = (
             load.prefill_tokens > member.step_tokens
             or (card.max_num_seqs is not None and load.requests >= card.max_num_seqs)
@@ -73,7 +74,8 @@ class Sight:
             device_overlap=overlap,
             host_overlap=self.overlaps.host.get(slot, 0),
             disk_overlap=self.overlaps.disk.get(slot, 0),
-            prefix_users=self._active.users(slot, self.chain[overlap - 1]) if overlap else 0,
+            prefix_users=users,
+            prefix_is_computed=is_computed,
             total_blocks=total,
             held_blocks=max(load.decode_blocks, self._caches.held(slot)),
             proven_blocks=self._caches.proven(slot),

@@ -11,16 +11,22 @@ Alone, the base copies every prefix to every worker when caches are small agains
 conversations than another looks dearer than computing a prefix a second time, the copy pushes another prefix out, that
 one is computed again elsewhere, and so on. Two terms price the cache, which is a resource of the whole fleet:
 
-    duplicate = duplicate_weight * overlap_credit * (1 - relief) * max(0, holder's device_overlap - device_overlap)
+    duplicate = price * overlap_credit * max(0, holder's device_overlap - device_overlap)
     eviction  = eviction_weight * (proven blocks displaced + UNPROVEN_SHARE * other blocks displaced)
 
 The holder is the candidate with the longest overlap that is not saturated (prefill backlog of more than one engine
 step, KV blocks nearly all in use, or all sequence slots taken); with every holder saturated the term is 0 and the
-prefix spreads. `relief` says how far the prefix itself is the load: with the holder's running requests that share it
-at a worker's fair share of all running requests it is 1, at half of that or less 0, linear between. Once a prefix makes
-up a fair share, copies are what balances, so the base decides alone: a system prompt that everybody uses reaches every
-worker. A prefix of few users stays where it is while the imbalance is below about `duplicate_weight` times its size.
-Prompts without overlap have no duplicate term, so they balance as in the base.
+prefix spreads. The price of a duplicated block depends on how far the prefix itself is the load: on x, the holder's
+running requests that share the prefix over a worker's fair share of all running requests.
+
+    x <= 1/2    duplicate_weight: a prefix of few users stays where it is, whatever else runs there
+    x >= 1      -WAIVED: a copy will serve a fair share of requests, so its prefill and its blocks are waived
+    between     linear
+
+So a system prompt that everybody uses reaches every worker, and a conversation stays while the imbalance is below about
+`duplicate_weight` times its size. Small counts say little, so a fair share is FEW_REQUESTS at least, and MANY_REQUESTS
+while the prefix is still being computed for its first users: a copy would not be there sooner, only a crowd is worth
+splitting. Prompts without overlap have no duplicate term, so they balance as in the base.
 
 Displaced blocks are new blocks beyond what is free (all blocks less those held), proven ones those beyond what is free
 or was never reused. So a new prefix goes where there is room that nobody misses.
@@ -40,6 +46,11 @@ UNPROVEN_SHARE = 0.25
 """Chance that a block nobody reused yet would have been reused: conversations return, one-off tails do not."""
 FEW_REQUESTS = 4
 """A worker with fewer running requests than this needs no relief, whatever its share of the fleet's."""
+WAIVED = 2.0
+"""A copied block costs one block of prefill and one in use: both are waived for a prefix that is a load of its own."""
+
+MANY_REQUESTS = 32
+"""Requests that may wait for one computation of their common prefix before a second worker computes it too."""
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +68,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     disk_overlap: int = 0
     prefix_users: int = 0
     """Running requests that share the prompt's overlap."""
+    prefix_is_computed: bool = True
+    """False while the overlap is being computed for the first of them."""
     total_blocks: int | None = None
     held_blocks: int = 0
     proven_blocks: int = 0
@@ -126,6 +139,8 @@ def _copy_price(candidates: Sequence[Candidate], weights: CostWeights) -> tuple[
         return 0.0, 0
     holder = max(holders, key=lambda candidate: (candidate.device_overlap, -candidate.prefix_users))
     running = sum(candidate.requests for candidate in candidates)
-    fair_share = max(FEW_REQUESTS, running / len(candidates))
-    relief = min(1.0, max(0.0, 2 * holder.prefix_users / fair_share - 1))
-    return weights.duplicate * weights.overlap_credit * (1 - relief), holder.device_overlap
+    fewest = FEW_REQUESTS if holder.prefix_is_computed else MANY_REQUESTS
+    crowding = holder.prefix_users / max(fewest, running / len(candidates))
+    relief = min(1.0, max(0.0, 2 * crowding - 1))
+    price = weights.duplicate * (1 - relief) - WAIVED * relief
+    return price * weights.overlap_credit, holder.device_overlap

@@ -24,7 +24,17 @@ def test_blocks_that_running_requests_share_count_once() -> None:
     active.finish("a")
     assert active.load(0).decode_blocks == 3
     assert active.match([1, 2, 3]) == {0: 2}
-    assert active.users(0, 1) == 1
+
+
+def test_block_is_computed_once_one_of_its_users_has_output() -> None:
+    active = an_active()
+    begin(active, "a", 0, [1, 2])
+    begin(active, "b", 0, [1, 3])
+    assert active.users(0, 1) == (2, False)
+    active.first_token("a", 1.0)
+    assert [active.users(0, name) for name in (1, 2, 3)] == [(2, True), (1, True), (1, False)]
+    active.finish("a")
+    assert [active.users(slot, name) for slot, name in ((0, 1), (0, 2), (1, 1))] == [(1, True), (0, False), (0, False)]
 
 
 def test_prefill_tokens_count_until_the_first_output_token() -> None:

@@ -60,14 +60,24 @@ def test_saturated_holder_makes_copies_free() -> None:
     [
         pytest.param(0, 80.0, id="nobody-else-uses-it"),
         pytest.param(10, 80.0, id="half-a-fair-share"),
-        pytest.param(15, 40.0, id="between"),
-        pytest.param(20, 0.0, id="a-fair-share"),
-        pytest.param(40, 0.0, id="all-the-load"),
+        pytest.param(15, 30.0, id="between"),
+        pytest.param(20, -20.0, id="a-fair-share"),
+        pytest.param(40, -20.0, id="all-the-load"),
     ],
 )
-def test_copies_get_free_as_the_prefix_becomes_the_load(users: int, duplicate: float) -> None:
+def test_copies_get_cheaper_as_the_prefix_becomes_the_load(users: int, duplicate: float) -> None:
     holder = Candidate(0, requests=40, device_overlap=10, prefix_users=users)
     assert costs([holder, Candidate(1)], TEN_BLOCKS, CostWeights())[1].duplicate == duplicate
+
+
+def test_prefix_still_being_computed_waits_for_a_crowd() -> None:
+    holder = Candidate(0, requests=16, device_overlap=10, prefix_users=16, prefix_is_computed=False)
+    assert costs([holder, Candidate(1)], TEN_BLOCKS, CostWeights())[1].duplicate == 80.0
+
+
+def test_waived_copy_still_costs_what_is_new_in_the_prompt() -> None:
+    holder = Candidate(0, requests=40, device_overlap=8, prefix_users=40)
+    assert totals([holder, Candidate(1)], TEN_BLOCKS, CostWeights())[1] == 2 + 2
 
 
 def test_without_credit_there_are_no_copies_to_price() -> None:
