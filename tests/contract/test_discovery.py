@@ -60,20 +60,20 @@ async def test_first_item_is_everyone_there_now(plane: tuple[Registry, Watchable
     await registry.publish(a_card(2))
     await registry.publish(a_card(1))
 
-    async with aclosing(discovery.watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(discovery.watch()) as watch:
         assert await anext(watch) == (a_card(1), a_card(2))
     await registry.withdraw(1)
     await registry.withdraw(2)
 
 
 async def test_first_item_comes_at_once_when_nobody_is_there(plane: tuple[Registry, Watchable]) -> None:
-    async with aclosing(plane[1].watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(plane[1].watch()) as watch:
         assert await anext(watch) == ()
 
 
 async def test_later_worker_its_change_and_its_leave_are_seen(plane: tuple[Registry, Watchable]) -> None:
     registry, discovery = plane
-    async with aclosing(discovery.watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(discovery.watch()) as watch:
         await anext(watch)
         await registry.publish(a_card(1))
         await until(watch, lambda cards: cards == (a_card(1),))
@@ -86,7 +86,7 @@ async def test_later_worker_its_change_and_its_leave_are_seen(plane: tuple[Regis
 async def test_publishing_the_same_card_again_changes_nothing(plane: tuple[Registry, Watchable]) -> None:
     registry, discovery = plane
     await registry.publish(a_card(1))
-    async with aclosing(discovery.watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(discovery.watch()) as watch:
         await anext(watch)
         await registry.publish(a_card(1))
         with pytest.raises(TimeoutError):
@@ -101,7 +101,7 @@ async def test_withdrawing_an_unknown_worker_is_fine(plane: tuple[Registry, Watc
 
 async def test_two_watchers_see_the_same(plane: tuple[Registry, Watchable]) -> None:
     registry, discovery = plane
-    async with aclosing(discovery.watch()) as one, aclosing(discovery.watch()) as two:  # type: ignore[type-var]
+    async with aclosing(discovery.watch()) as one, aclosing(discovery.watch()) as two:
         await anext(one)
         await anext(two)
         await registry.publish(a_card(5))
@@ -116,7 +116,7 @@ async def test_strange_names_stay_apart(plane: tuple[Registry, Watchable]) -> No
     for card in cards:
         await registry.publish(card)
 
-    async with aclosing(discovery.watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(discovery.watch()) as watch:
         assert await anext(watch) == tuple(cards)
     for card in cards:
         await registry.withdraw(card.worker_id)

@@ -257,7 +257,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 async def test_killed_worker_is_gone_within_two_seconds(tmp_path: Path) -> None:
     process = a_process(tmp_path)
     try:
-        async with aclosing(FileDiscovery(tmp_path).watch()) as watch, a_router() as router:  # type: ignore[type-var]
+        async with aclosing(FileDiscovery(tmp_path).watch()) as watch, a_router() as router:
             async with asyncio.timeout(20):
                 (card,) = await until_some(watch)
             assert (card.name, card.namespace) == ("w-1", "default-agg-0a1b2c3d")
@@ -274,7 +274,7 @@ async def test_killed_worker_is_gone_within_two_seconds(tmp_path: Path) -> None:
 async def test_terminated_worker_leaves_then_exits_0(tmp_path: Path) -> None:
     process = a_process(tmp_path)
     try:
-        async with aclosing(FileDiscovery(tmp_path).watch()) as watch:  # type: ignore[type-var]
+        async with aclosing(FileDiscovery(tmp_path).watch()) as watch:
             async with asyncio.timeout(20):
                 (card,) = await until_some(watch)
             process.send_signal(signal.SIGTERM)

@@ -56,7 +56,7 @@ def view(folder: Path) -> _View:
 
 async def test_killed_owner_vanishes_within_two_seconds_and_its_file_is_removed(tmp_path: Path) -> None:
     owner = an_owner(tmp_path)
-    async with aclosing(FileDiscovery(tmp_path).watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(FileDiscovery(tmp_path).watch()) as watch:
         assert [card.worker_id for card in await anext(watch)] == [7]
         killed_s = time.monotonic()
         owner.send_signal(signal.SIGKILL)
@@ -201,7 +201,7 @@ async def test_backend_and_folder_come_from_the_environment(tmp_path: Path) -> N
     env = {"DYN_FILE_KV": str(tmp_path)}
     registry, discovery = open_registry("", env), open_discovery("file", env)
     await registry.publish(a_card(1))
-    async with aclosing(discovery.watch()) as watch:  # type: ignore[type-var]
+    async with aclosing(discovery.watch()) as watch:
         assert await anext(watch) == (a_card(1),)
     await registry.withdraw(1)
     assert isinstance(open_registry("mem", {}), MemFleet)
