@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from dynamo_operator.convert import to_v1alpha1, to_v1beta1
 from dynamo_operator.validate import Context, Violation, load_crds, validate
 from tests.shared import SHARED
+
+Convert = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 CORPUS = SHARED / "corpus"
 CONTEXTS = {
@@ -117,3 +121,13 @@ def test_what_upstreams_operator_stores_is_accepted(path: Path) -> None:
             owner.setdefault("uid", "removed-from-the-corpus")
         violations = validate(document, context)
         assert not violations, [document["metadata"]["name"], *map(str, violations)]
+
+
+@pytest.mark.parametrize("convert", [to_v1alpha1, to_v1beta1])
+@pytest.mark.parametrize(("pathway", "name"), outcomes(".objects.yaml"))
+def test_what_is_accepted_stays_acceptable_after_conversion(pathway: str, name: str, convert: Convert) -> None:
+    if name == ADMITTED_AND_FAILING:
+        pytest.skip("refused before conversion")
+    for document in documents(CORPUS / name):
+        if document["kind"] in ("DynamoGraphDeployment", "DynamoComponentDeployment"):
+            assert validate(convert(document), CONTEXTS[pathway]) == ()
