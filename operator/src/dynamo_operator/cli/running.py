@@ -18,6 +18,7 @@ from dynamo_operator.local.state import GraphState, StateFolder, folders, starte
 
 _MARGIN_S = 5.0
 _LOOK_EVERY_S = 0.05
+_PIPE_COLUMNS = 200
 
 
 def choose(name: str | None, among: Sequence[StateFolder], *, what: str) -> StateFolder:
@@ -51,7 +52,9 @@ def show_running(*, as_json: bool) -> None:
 
     from dynamo_operator.cli.table import running_table
 
-    Console().print(running_table(found))
+    # Whoever reads a pipe wants whole lines, whatever the width of the terminal behind it.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    console.print(running_table(found))
 
 
 def take_down(name: str | None, *, everything: bool) -> None:

@@ -29,7 +29,7 @@ def running_table(graphs: Sequence[tuple[GraphState, bool]]) -> Table:
     """`dynamo ps`: one row per process; the flag says whether the graph is supervised."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("graph", "component", "role", "state", "pid", "restarts", "address"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for state, is_up in graphs:
         for process in state.processes:
             port = process.http_port or process.system_port

@@ -95,6 +95,7 @@ class Child:
 
     async def _run_once(self) -> int:
         """One life of the process; its exit code, negative for a signal. Nothing of its group is left afterwards."""
+        self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have tidied up
         with self._log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_SHIM), str(os.getpid())),

@@ -138,6 +138,8 @@ def _process(
     )
     pod = _pod(component, index, settings)
     env, notes = environment(component.container, pod, ports.moved, settings.discovery_folder)
+    if is_first_frontend and ports.evaded is not None:
+        notes += (f"port {ports.evaded} is taken, so the frontend listens on {ports.http}; --port chooses another",)
     if ports.system is not None:
         env["DYN_SYSTEM_PORT"] = str(ports.system)
     argv = command_line(component.container, env, ports.moved, settings.python)

@@ -34,14 +34,17 @@ class Ports:
     moved: Mapping[int, int]
     http: int | None
     system: int | None
+    evaded: int | None
+    """The port that a frontend would have had, were it free."""
 
 
 def assign_ports(container: Json, *, is_frontend: bool, wanted: int | None, take: Callable[[int | None], int]) -> Ports:
     """`wanted` is the frontend's port on the command line; `take(n)` gives port n or the next free one."""
     moved: dict[int, int] = {}
-    http = None
+    http = evaded = None
     if is_frontend and (old := _http_ports(container)):
         http = wanted if wanted is not None else take(old[0])
+        evaded = old[0] if wanted is None and http != old[0] else None
         moved.update(dict.fromkeys(old, http))
     system = None
     old = _system_ports(container)
@@ -53,7 +56,7 @@ def assign_ports(container: Json, *, is_frontend: bool, wanted: int | None, take
     for port in dict.fromkeys(rest):
         if port not in moved:
             moved[port] = take(None)
-    return Ports(moved, http, system)
+    return Ports(moved, http, system, evaded)
 
 
 def named_port(container: Json, name: str) -> int | None:

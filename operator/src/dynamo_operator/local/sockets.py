@@ -22,6 +22,9 @@ class FreePorts:
     """Gives out ports that nobody listens on now, each once."""
 
     def __init__(self, host: str, rng: random.Random) -> None:
+        """Raises Refused if this machine cannot listen on `host` at all."""
+        if (reason := why_taken(host, 0)) is not None:
+            raise Refused(f"--host: cannot listen on {host!r}: it {reason}", "127.0.0.1 and 0.0.0.0 always work")
         self._host = host
         self._rng = rng
         self._taken: set[int] = set()
@@ -64,7 +67,7 @@ def why_taken(host: str, port: int) -> str | None:
             return (
                 f"is in use{f' by {holder}' if holder else ''}"
                 if error.errno == errno.EADDRINUSE
-                else f"cannot be used: {error}"
+                else f"cannot be used: {error.strerror}"
             )
     return None
 

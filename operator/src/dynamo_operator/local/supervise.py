@@ -7,6 +7,7 @@ commands. Called by `dynamo up` in the foreground and by `background` when detac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -118,7 +119,9 @@ class Supervisor:
         fresh = msgspec.structs.replace(self.state, **changes)
         if fresh != self.state:
             self.state = fresh
-            self._folder.write(fresh)
+            # A full disk must not take down what runs; `dynamo ps` then shows an older state.
+            with contextlib.suppress(OSError):
+                self._folder.write(fresh)
             self._on_change(fresh)
 
     async def _keep_logs_small(self) -> None:

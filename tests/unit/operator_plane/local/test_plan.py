@@ -87,6 +87,13 @@ def test_a_port_on_the_command_line_goes_to_the_first_frontend_only() -> None:
     assert made.url == "http://127.0.0.1:9000"
 
 
+def test_a_frontend_that_evades_a_taken_port_says_so() -> None:
+    made = planned(FRONTEND, take_port=lambda wanted: 20_000 if wanted is None else wanted + 1)
+
+    assert made.url == "http://127.0.0.1:8001"
+    assert notes(made) == ["Frontend: port 8000 is taken, so the frontend listens on 8001; --port chooses another"]
+
+
 def test_further_frontends_get_the_next_free_port() -> None:
     made = planned(a_deployment("Frontend", "frontend", replicas=3))
 

@@ -48,3 +48,9 @@ def test_no_port_is_given_twice() -> None:
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     with pytest.raises(Refused, match="1 to 65535"):
         FreePorts(HOST, random.Random(1)).claim(port)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.9", "no-such-host.invalid"])
+def test_a_host_that_is_not_this_machine_is_refused(host: str) -> None:
+    with pytest.raises(Refused, match=f"--host: cannot listen on '{host}'"):
+        FreePorts(host, random.Random(1))
