@@ -40,14 +40,15 @@ def spec_to_beta(spec: Document, kept: Preserved) -> tuple[Document, Preserved]:
     components = []
     for name in names:
         service = mapping(services[name], f"spec.services.{name}")
-        keeping = keep_alpha.kept(service, every_origin=kept.is_empty)
+        earlier = keep_beta.kept_of(kept_components.get(name), kept.exact.get(name))
+        component = keep_beta.restored(service, earlier)
+        components.append({"name": name, **component})
+        keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
         sparse_service = {**keeping.sparse, **pick(service, ["serviceName"])}
         if sparse_service:
             kept_services[name] = sparse_service
         if keeping.exact is not None:
             exact[name] = keeping.exact
-        earlier = keep_beta.kept_of(kept_components.get(name), kept.exact.get(name))
-        components.append({"name": name, **keep_beta.restored(service, earlier)})
     if "services" in spec:
         beta["components"] = components
     if kept_services:

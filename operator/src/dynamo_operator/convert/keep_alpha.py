@@ -53,8 +53,8 @@ class KeptService:
     exact: Document | None
 
 
-def kept(service: Document, *, every_origin: bool) -> KeptService:
-    """What `component_of(service)` loses.
+def kept(service: Document, component: Document, *, every_origin: bool) -> KeptService:
+    """What is lost of `service` when it is said as `component`.
 
     `every_origin` also notes where each field of the main container was written when the rules alone would tell; that
     is how a service that was never v1beta1 is stored.
@@ -66,10 +66,10 @@ def kept(service: Document, *, every_origin: bool) -> KeptService:
         if service.get(key) is not None and not service[key].get("enabled"):
             sparse[key] = service[key]
     sparse.update(pick(service, ["frontendSidecar"]))
-    component = component_of(service)
-    if not same(service_of(component).get("sharedMemory"), service.get("sharedMemory")):
+    natural = service_of(component)
+    if not same(natural.get("sharedMemory"), service.get("sharedMemory")):
         sparse.update(pick(service, ["sharedMemory"]))
-    sparse.update(_origins(service, service_of(component), every_origin=every_origin))
+    sparse.update(_origins(service, natural, every_origin=every_origin))
     is_enough = same(restored(component, KeptService(sparse, None)), _without_name(service))
     return KeptService(sparse, None if is_enough else _without_name(service))
 

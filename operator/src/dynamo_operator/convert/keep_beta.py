@@ -7,7 +7,7 @@ Ban: reads and writes no annotation. Callers: graph.py, single.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ def kept(component: Document, service: Document) -> KeptComponent:
 def restored(service: Document, kept: KeptComponent) -> Document:
     """The component of `service` with what was kept; without `name`."""
     natural = component_of(service)
-    if kept.exact is not None and same(_bared(component_of(service_of(kept.exact))), _bared(natural)):
+    if kept.exact is not None and _is_unchanged(kept.exact, natural):
         return dict(kept.exact)
     sparse = kept.sparse
     component = dict(natural)
@@ -127,38 +127,51 @@ def _restored_template(component: Document, kept: Document) -> Document:
         main.pop("volumeMounts", None)
         if mounts:
             main["volumeMounts"] = mounts
-    return {**template, "spec": {**template["spec"], "containers": _with_main_placed(containers, listed)}}
-
-
-def _with_main_placed(containers: list[Document], listed: list[Document]) -> list[Document]:
-    """v1alpha1 can say the order of the other containers, but not where `main` stands among them."""
-    names = [entry.get("name") for entry in listed]
-    main = find_container(containers, MAIN)
-    if MAIN not in names or main is None:
-        return containers
-    earlier = names[: names.index(MAIN)]
-    others = [entry for entry in containers if entry is not main]
-    place = max((at + 1 for at, entry in enumerate(others) if entry.get("name") in earlier), default=0)
-    return [*others[:place], main, *others[place:]]
+    # v1alpha1 can say the order of the other containers, but not where `main` stands among them.
+    containers = _placed(containers, listed, lambda entry: entry.get("name") == MAIN, lambda entry: entry.get("name"))
+    return {**template, "spec": {**template["spec"], "containers": containers}}
 
 
 def _restored_mounts(main: Document, listed: list[Document], component: Document) -> list[Document]:
     """Today's mounts, with the kept settings of those of which v1alpha1 only says name and path.
 
-    The compilation cache's own mount is left out if it was not there.
+    The compilation cache's own mount is put where it was, or left out if it was not there: v1alpha1 cannot say either.
     """
-    today = {mount_key(mount): mount for mount in items(main.get("volumeMounts"), "volumeMounts")}
     cache = mapping(component.get("compilationCache"), "compilationCache")
     cache_key = (cache.get("pvcName"), cache.get("mountPath"))
     known = {mount_key(mount): mount for mount in listed}
-    if cache_key not in known:
-        today.pop(cache_key, None)
-    stayed = [
-        mount if today[key].keys() <= {"name", "mountPath"} else today[key]
-        for key, mount in known.items()
-        if key in today
-    ]
-    return [*stayed, *(mount for key, mount in today.items() if key not in known)]
+    mounts: list[Document] = []
+    for mount in items(main.get("volumeMounts"), "volumeMounts"):
+        key = mount_key(mount)
+        if key != cache_key or key in known:
+            mounts.append(known.get(key, mount) if mount.keys() <= {"name", "mountPath"} else mount)
+    return _placed(mounts, listed, lambda mount: mount_key(mount) == cache_key, mount_key)
+
+
+def _placed(
+    entries: list[Document],
+    listed: list[Document],
+    is_moved: Callable[[Document], bool],
+    key: Callable[[Document], object],
+) -> list[Document]:
+    """`entries` with the one that `is_moved` behind those that stood before it in `listed`; else as they are."""
+    moved = next((entry for entry in entries if is_moved(entry)), None)
+    at = next((place for place, entry in enumerate(listed) if is_moved(entry)), None)
+    if moved is None or at is None:
+        return entries
+    earlier = [key(entry) for entry in listed[:at]]
+    others = [entry for entry in entries if entry is not moved]
+    place = max((place + 1 for place, entry in enumerate(others) if key(entry) in earlier), default=0)
+    return [*others[:place], moved, *others[place:]]
+
+
+def _is_unchanged(exact: Document, natural: Document) -> bool:
+    """Whether v1alpha1 still says of this component what it was told."""
+    told = component_of(service_of(exact))
+    reference = exact.get("frontendSidecar")
+    if reference is not None and natural.get("frontendSidecar") == reference:
+        told["frontendSidecar"] = reference  # told as an object only where v1alpha1 had one before
+    return same(_bared(told), _bared(natural))
 
 
 def _bared(component: Document) -> Document:

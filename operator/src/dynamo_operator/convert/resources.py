@@ -75,8 +75,8 @@ def _graph_or_component(source: Document, api_version: str) -> Document:
     new_status, keeping_status = turn(old_status, kept_status)
     converted = {**source, "apiVersion": api_version}
     converted["metadata"] = annotated(scrubbed(metadata, prefix), prefix, keeping, keeping_status)
-    converted.update({"spec": new_spec} if "spec" in source else {})
-    converted.update({"status": new_status} if "status" in source else {})
+    converted.update({"spec": new_spec} if source.get("spec") is not None else {})
+    converted.update({"status": new_status} if source.get("status") is not None else {})
     return converted
 
 

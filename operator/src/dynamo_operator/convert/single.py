@@ -17,8 +17,8 @@ _NAME = "serviceName"
 def spec_to_beta(spec: Document, kept: Preserved, object_name: str) -> tuple[Document, Preserved]:
     """The v1beta1 spec, and what it cannot say. A spec without `serviceName` is named after the object."""
     service = _inline(spec, _NAME)
-    keeping = keep_alpha.kept(service, every_origin=kept.is_empty)
     component = keep_beta.restored(service, keep_beta.kept_of(kept.spec, kept.exact or None))
+    keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
     name = spec.get(_NAME)
     if name or "name" not in kept.unset:
         component["name"] = name or object_name
