@@ -24,7 +24,7 @@ from dynamo.router.queue import Waiting, WaitQueue
 from dynamo.router.reported import ReportedLoads
 from dynamo.router.slots import Slots
 from dynamo.wire.cards import WorkerCard
-from dynamo.wire.errors import InvalidRequest, Unavailable
+from dynamo.wire.errors import InvalidRequest, RequestError, Unavailable
 from dynamo.wire.router_events import Hashes, Load, Tier
 
 DECISIONS_KEPT = 256
@@ -112,16 +112,11 @@ class Router:
 
     def decide(self, ask: Ask) -> Decision:
         """Raises Unavailable (nobody there), Overloaded (all busy) or InvalidRequest (a pin that fits nobody)."""
-        now_s = self._clock()
-        self._expire(now_s)
-        members = not_busy(ask.model, self._eligible(ask, now_s), self.thresholds, self._load)
-        if self.config.mode is Mode.DIRECT and ask.pinned_worker_id is None:
-            raise InvalidRequest("router mode direct: the request names no worker; set x-dynamo-worker-instance-id")
-        sight = Sight(self._caches, self._active, self._load, self._chain(ask), self.block_size)
-        choice = self._choose(ask, members, sight)
-        decision = _decision(ask, choice, sight, self.config.mode, now_s)
-        self._decisions.append(decision)
-        return decision
+        try:
+            return self._decide(ask, self._clock())
+        except RequestError:
+            self._wake()  # it may have been this request's turn
+            raise
 
     def recent_decisions(self) -> tuple[Decision, ...]:
         """The last 256, oldest first."""
@@ -170,7 +165,10 @@ class Router:
         """Why the request should `wait` before `decide`, or None to go on. Raises what `decide` raises for nobody."""
         if self.config.queue_threshold is None:
             return None
-        return self._wait_reason(self._eligible(ask, self._clock()))
+        members = self._eligible(ask, self._clock())
+        if len(self._queue):
+            return f"{len(self._queue)} requests wait already (--router-queue-threshold)"
+        return self._wait_reason(members)
 
     def wait(self, ask: Ask, wake: Callable[[], None]) -> None:
         """`wake` is called once, when it is the request's turn: then `decide` and `begin` it, or `abandon` it."""
@@ -207,6 +205,17 @@ class Router:
         self._slots.check()
         self._caches.check()
         self._active.check()
+
+    def _decide(self, ask: Ask, now_s: float) -> Decision:
+        self._expire(now_s)
+        members = not_busy(ask.model, self._eligible(ask, now_s), self.thresholds, self._load)
+        if self.config.mode is Mode.DIRECT and ask.pinned_worker_id is None:
+            raise InvalidRequest("router mode direct: the request names no worker; set x-dynamo-worker-instance-id")
+        sight = Sight(self._caches, self._active, self._load, self._chain(ask), self.block_size)
+        choice = self._choose(ask, members, sight)
+        decision = _decision(ask, choice, sight, self.config.mode, now_s)
+        self._decisions.append(decision)
+        return decision
 
     def _eligible(self, ask: Ask, now_s: float) -> Sequence[Member]:
         least = self.config.min_initial_workers
@@ -256,8 +265,12 @@ class Router:
         return f"every rank has more than {steps:g} steps of prompt tokens to compute (--router-queue-threshold)"
 
     def _wake(self) -> None:
-        """One at a time: the woken request's `begin` (or `abandon`) wakes the next if there is still room."""
-        if not len(self._queue) or self._wait_reason(self._fleet.members) is not None:
+        """One at a time: the woken request's `begin` (or `abandon`) wakes the next if there is still room.
+
+        With no worker left everybody is woken in turn, to be told so.
+        """
+        members = self._fleet.members
+        if not len(self._queue) or (members and self._wait_reason(members) is not None):
             return
         turn = self._queue.pop()
         if turn is not None:

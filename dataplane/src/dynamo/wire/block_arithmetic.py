@@ -46,7 +46,8 @@ class _Words:
         self._columns: U64 = np.ascontiguousarray(rows.T, dtype=np.uint64)
 
     def u32(self, offset: int) -> U64:
-        return self._columns[offset // 4]
+        column: U64 = self._columns[offset // 4]
+        return column
 
     def u64(self, offset: int) -> U64:
         return self.u32(offset) | (self.u32(offset + 4) << _HALF)

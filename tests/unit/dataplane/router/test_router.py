@@ -325,6 +325,30 @@ def test_woken_request_that_leaves_lets_the_next_one_on() -> None:
     assert woken == ["a", "b"]
 
 
+def test_newcomer_does_not_overtake_those_who_wait() -> None:
+    router = a_router(a_card(0, 1000, max_num_batched_tokens=100), queue_threshold=1.0)
+    send(router, "running", a_prompt(1))
+    router.wait(an_ask("a", a_prompt(2)), lambda: None)
+    router.wait(an_ask("b", a_prompt(3)), lambda: None)
+    router.finish("running")
+    assert router.would_wait(an_ask("c", a_prompt(4))) == "1 requests wait already (--router-queue-threshold)"
+
+
+def test_nobody_waits_for_ever_when_the_workers_are_gone() -> None:
+    router = a_router(a_card(0, 1000, max_num_batched_tokens=100), queue_threshold=1.0)
+    send(router, "running", a_prompt(1))
+    asks = {name: an_ask(name, a_prompt(n)) for n, name in enumerate(["a", "b"], start=2)}
+    woken: list[str] = []
+    for name, ask in asks.items():
+        router.wait(ask, lambda name=name: woken.append(name))  # type: ignore[misc]
+    router.set_workers([])
+    for name in ("a", "b"):
+        assert woken[-1] == name
+        with pytest.raises(Unavailable):
+            router.decide(asks[name])
+    assert router.waiting == 0
+
+
 def test_nothing_waits_without_a_threshold() -> None:
     router = a_router(a_card(0, 1000, max_num_batched_tokens=1))
     send(router, "running", a_prompt(1))
