@@ -1,4 +1,4 @@
-"""`python -m dynamo.mocker` as a process: it announces itself, drains on SIGTERM, and names what is wrong with its flags."""
+"""`python -m dynamo.mocker` as a process: it announces itself, drains on SIGTERM and names a wrong flag."""
 
 from __future__ import annotations
 

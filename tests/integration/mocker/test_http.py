@@ -56,7 +56,7 @@ async def test_broken_requests_get_a_json_error_and_the_connection_ends(sent: by
 
 
 async def test_too_large_body_is_refused_before_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynamo.mocker.http.MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr("dynamo.mocker.connection.MAX_BODY_BYTES", 1000)
     async with running() as mocker:
         answer = await talk(mocker, b"POST /v1/completions HTTP/1.1\r\ncontent-length: 2000\r\n\r\n" + b"x" * 2000)
         assert answer.startswith(b"HTTP/1.1 413 ")

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from dynamo.discovery import DiscoveryError, open_registry
-from dynamo.mocker.config import ENGINE_FLAGS, ENGINE_RETIRED, MockerConfig, base_port, engine_config
+from dynamo.mocker.config import MockerConfig, base_port, engine_config
 from dynamo.mocker.engine import MockerEngine
+from dynamo.mocker.flags import ENGINE_FLAGS, ENGINE_RETIRED
 from dynamo.process.flags import FlagError, parse_flags, usage
 from dynamo.process.logs import EventLog, start_logging
 from dynamo.wire.cards import Role

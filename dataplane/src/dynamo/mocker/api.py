@@ -14,9 +14,9 @@ import msgspec
 
 from dynamo.mocker import bodies, metrics
 from dynamo.mocker.asks import chat_ask, completion_ask
+from dynamo.mocker.connection import Request, Responder
 from dynamo.mocker.embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, as_base64, embed
 from dynamo.mocker.faults import parse_script
-from dynamo.mocker.http import Request, Responder
 from dynamo.mocker.service import AdapterRefused, Origin, Service
 from dynamo.mocker.tokenizer import ChatTemplateError
 from dynamo.wire.cards import ModelType

@@ -13,7 +13,7 @@ import zmq
 
 from dynamo.mocker.api import Api, metrics_text
 from dynamo.mocker.config import MockerConfig
-from dynamo.mocker.http import Connection
+from dynamo.mocker.connection import Connection
 from dynamo.mocker.kv_events import KvEventPublisher
 from dynamo.mocker.service import AdapterRefused, Publish, Service
 from dynamo.mocker.tokenizer import TINY_MODEL, ModelTokenizer, TokenizerError

@@ -15,9 +15,9 @@ import numpy as np
 
 from dynamo.mocker.asks import Ask, Prompt
 from dynamo.mocker.choice import Choice
+from dynamo.mocker.connection import Responder
 from dynamo.mocker.faults import FaultyPath, Script
 from dynamo.mocker.frames import ChatFrames, Collected, Frames, TextFrames, Usage, error_frame
-from dynamo.mocker.http import Responder
 from dynamo.mocker.rank import RankLoop
 from dynamo.mocker.scheduler import cache_root
 from dynamo.mocker.tokenizer import ModelTokenizer
@@ -84,9 +84,6 @@ class Exchange:
         """Takes the next token of a choice."""
         choice = self._choices[emitted.request_id]
         if choice.is_done or self._has_ended:
-            return
-        if self._ask.stream and not self._responder.is_open:
-            self.end()
             return
         is_first = choice.tokens == 0
         delta = choice.push(emitted)

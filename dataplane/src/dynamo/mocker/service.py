@@ -19,9 +19,9 @@ from urllib.parse import unquote, urlsplit
 
 from dynamo.mocker.asks import Ask
 from dynamo.mocker.config import MockerConfig
+from dynamo.mocker.connection import Responder
 from dynamo.mocker.exchange import Exchange, Terms
 from dynamo.mocker.faults import Script
-from dynamo.mocker.http import Responder
 from dynamo.mocker.rank import RankLoop
 from dynamo.mocker.scheduler import Scheduler
 from dynamo.mocker.tokenizer import ModelTokenizer
