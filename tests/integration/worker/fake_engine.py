@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ class FakeEngine:
         """`kept`: how many past messages its replay socket repeats; None: it has no such socket."""
         self.ranks = ranks
         self.kept = kept
+        self._subscribed: set[int] = set()
         self._past: list[tuple[int, bytes]] = []
         self._replay: zmq.Socket[bytes] | None = None
         self.tokenizer_dir = tokenizer_dir
@@ -45,7 +47,7 @@ class FakeEngine:
         self._death = asyncio.get_running_loop().create_future()
         endpoints = []
         for _ in range(self.ranks):
-            socket = self._context.socket(zmq.PUB)
+            socket = self._context.socket(zmq.XPUB)
             socket.setsockopt(zmq.LINGER, 0)
             socket.setsockopt(zmq.SNDHWM, 100_000)
             port = socket.bind_to_random_port("tcp://127.0.0.1")
@@ -104,6 +106,14 @@ class FakeEngine:
     @property
     def loras(self) -> Mapping[str, int]:
         return {name: index for index, name in enumerate(self.adapters, start=1)}
+
+    def is_subscribed(self) -> bool:
+        """Every rank has its subscriber: what is emitted from now on arrives."""
+        for index, socket in enumerate(self._sockets):
+            with contextlib.suppress(zmq.Again):
+                socket.recv(zmq.NOBLOCK)
+                self._subscribed.add(index)
+        return len(self._subscribed) == self.ranks
 
     def lose(self, *events: object) -> None:
         """A batch of rank 0 that only the replay socket can still tell."""

@@ -46,10 +46,12 @@ class Running:
     output: io.StringIO
 
     async def card(self) -> WorkerCard:
-        """The worker's card, as soon as it is announced."""
+        """The worker's card, as soon as it is announced and its relay hears the engine."""
         async with asyncio.timeout(5):
             async for cards in self.fleet.watch():
                 if cards:
+                    # A connection is there a moment before its subscription is; only the publisher can tell.
+                    await eventually(self.engine.is_subscribed)
                     return cards[0]
         raise AssertionError("the watch ended")
 

@@ -195,7 +195,7 @@ def _tokens(raw: object) -> Sequence[int]:
         if raw and isinstance(raw[0], list):
             return array("I", [pair[0] for pair in raw])
         return array("I", raw)
-    except (TypeError, OverflowError, IndexError, ValueError) as error:
+    except (TypeError, OverflowError, LookupError, ValueError) as error:
         raise EventDecodeError("token_ids: expected integers from 0 to 4294967295") from error
 
 

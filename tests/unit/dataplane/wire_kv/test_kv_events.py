@@ -183,6 +183,8 @@ def test_other_cache_groups_are_filtered(raw: object) -> None:
         pytest.param(a_stored(token_ids=[1]), "token_ids", id="too-few-tokens"),
         pytest.param(a_stored(token_ids=[-1] * 8), "token_ids", id="negative-token"),
         pytest.param(a_stored(token_ids=["a"] * 8), "token_ids", id="text-token"),
+        pytest.param(a_stored(token_ids=[[1], {}]), "token_ids", id="pairs-with-a-map"),
+        pytest.param(a_stored(token_ids=[[], [1]]), "token_ids", id="empty-pair"),
         pytest.param(a_stored(block_size=0), "block_size", id="block-size-zero"),
         pytest.param(a_stored(medium="TAPE"), "medium", id="medium"),
         pytest.param(a_stored(lora_name=3), "lora_name", id="lora-name"),
