@@ -21,8 +21,8 @@ class ClientPort(Protocol):
     """What an exchange needs of its connection."""
 
     @property
-    def can_write(self) -> bool:
-        """False while the client does not keep up with reading."""
+    def writer(self) -> Callable[[bytes], None]:
+        """Writes to the client's transport, without a look at anything."""
         ...
 
     @property
@@ -54,7 +54,8 @@ class Exchange:
         "keeps_alive",
         "method",
         "on_hangup",
-        "on_writable",
+        "on_pause",
+        "on_resume",
         "peer",
         "received_s",
         "request_id",
@@ -93,16 +94,14 @@ class Exchange:
         self.has_started = False
         self.is_over = False
         self.on_hangup: Callable[[], None] | None = None
-        self.on_writable: Callable[[], None] | None = None
-        """Called when a client that fell behind has caught up."""
+        self.on_pause: Callable[[], None] | None = None
+        """Called when the client falls behind with reading …"""
+        self.on_resume: Callable[[], None] | None = None
+        """… and when it has caught up."""
 
     @property
     def path(self) -> str:
         return unquote(self.target.partition(b"?")[0].decode("latin-1"))
-
-    @property
-    def can_write(self) -> bool:
-        return self._client.can_write
 
     def header(self, name: bytes) -> str | None:
         """By lower-case name; the last one when repeated."""
@@ -138,9 +137,10 @@ class Exchange:
         """A non-empty piece of an open stream."""
         self._client.write(chunk(payload) if self._is_chunked else payload)
 
-    def write_chunk(self, payload: bytes, raw: bytes) -> None:
-        """The same, where `raw` is `payload` framed as one chunk already."""
-        self._client.write(raw if self._is_chunked else payload)
+    @property
+    def chunk_writer(self) -> Callable[[bytes], None] | None:
+        """Takes pieces of an open stream already framed as chunks; None when the answer is not chunked."""
+        return self._client.writer if self._is_chunked else None
 
     def end_stream(self) -> None:
         if self.is_over:

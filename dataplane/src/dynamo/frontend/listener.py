@@ -140,7 +140,6 @@ class ClientConnection(asyncio.Protocol):
         self._held = b""
         self._is_discarding = False
         self._deadline_s = 0.0
-        self.can_write = True
         self._reset()
 
     def _reset(self) -> None:
@@ -178,14 +177,14 @@ class ClientConnection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        self.can_write = False
         self._deadline_s = self._gate.clock() + self._gate.limits.unread_s
+        if self._current is not None and self._current.on_pause is not None:
+            self._current.on_pause()
 
     def resume_writing(self) -> None:
-        self.can_write = True
         self._deadline_s = 0.0 if self._current is not None else self._gate.clock() + self._gate.limits.idle_s
-        if self._current is not None and self._current.on_writable is not None:
-            self._current.on_writable()
+        if self._current is not None and self._current.on_resume is not None:
+            self._current.on_resume()
 
     def data_received(self, data: bytes) -> None:
         if self._is_discarding:
@@ -252,6 +251,10 @@ class ClientConnection(asyncio.Protocol):
     @property
     def date(self) -> bytes:
         return self._gate.date
+
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        return self._transport.write if self._transport is not None else _write_nowhere
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -358,6 +361,10 @@ class _Refused(Exception):
     def __init__(self, error: RequestError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+def _write_nowhere(data: bytes) -> None:
+    """The client is gone; what serves it will be told."""
 
 
 def _too_large(found: int, allowed: int) -> BodyTooLarge:

@@ -55,7 +55,7 @@ class Meter:
 
     def frames(self, payload: bytes, count: int, now_s: float) -> None:
         """`count` frames arrived at `now_s`; `payload` is looked into only around the first and the last token."""
-        if payload.endswith(_DONE_FRAME):
+        if payload[-8:] == _DONE_FRAME:
             count -= 1
         if self.first_token_s is None:
             count -= _role_frames(payload)
@@ -65,8 +65,9 @@ class Meter:
             count -= 1
         if count <= 0:
             return
-        self._counts.itl_s.observe((now_s - self.last_token_s) / count, count)
-        self._counts.output_tokens += count
+        counts = self._counts
+        counts.itl_s.observe((now_s - self.last_token_s) / count, count)
+        counts.output_tokens += count
         self.last_token_s = now_s
         self.tokens += count
         self._unreported += count

@@ -131,7 +131,7 @@ class Pipeline:
     def _decide(self, router: Router, ask: Ask) -> Decision:
         began_s = self._clock()
         decision = router.decide(ask)
-        self._counts.decided(decision, self._clock() - began_s, router.block_size)
+        self._counts.decided(decision, self._clock() - began_s, router.block_size if decision.total_blocks else 0)
         return decision
 
     async def _exchange(self, flight: Flight, call: Call, model: ServedModel, decision: Decision) -> None:
@@ -151,7 +151,7 @@ class Pipeline:
         )
         explained = _explain(exchange, decision)
         relay: Collector = (
-            StreamRelay(exchange, meter, headers=explained, strips_usage=call.strips_usage, clock=self._clock)
+            StreamRelay(exchange, meter, headers=explained, strips_usage=call.strips_usage)
             if call.is_stream
             else Collector()
         )

@@ -72,37 +72,39 @@ class Collector:
 class StreamRelay(Collector):
     """Passes server-sent events on, frame by whole frame."""
 
-    def __init__(
-        self, exchange: Exchange, meter: Meter, *, headers: Headers, strips_usage: bool, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, exchange: Exchange, meter: Meter, *, headers: Headers, strips_usage: bool) -> None:
         super().__init__()
         self._exchange = exchange
         self._meter = meter
         self._headers = headers
         self._strips_usage = strips_usage
-        self._clock = clock
         self._frames = WholeFrames()
         self._is_streaming = False
+        self._write_chunk: Callable[[bytes], None] | None = None
         self._last = b""
 
     def head(self, head: AnswerHead) -> None:
         super().head(head)
         content_type = head.header(b"content-type") or b""
         if head.status == 200 and content_type.startswith(EVENT_STREAM):
+            exchange, connection = self._exchange, self.connection
+            assert connection is not None
             self._is_streaming = True
-            self._exchange.on_writable = self._resume
-            self._exchange.open_stream(200, content_type, (*self._headers, (b"cache-control", b"no-cache")))
+            exchange.on_pause, exchange.on_resume = connection.pause, connection.resume
+            exchange.open_stream(200, content_type, (*self._headers, (b"cache-control", b"no-cache")))
+            self._write_chunk = exchange.chunk_writer
 
     def payload(self, payload: bytes, raw: bytes | None) -> None:
         if not self._is_streaming:
             super().payload(payload, raw)
             return
-        if self._frames.holds_back or payload[-2:] != b"\n\n":
+        assert self.connection is not None
+        if raw is None or payload[-2:] != b"\n\n" or self._frames.holds_back:
             raw = None
             try:
                 payload = self._frames.feed(payload)
             except FrameTooLong as error:
-                self._fail(AnswerCut(str(error)))
+                self.connection.fail(AnswerCut(str(error)))
                 return
             if not payload:
                 return
@@ -111,21 +113,17 @@ class StreamRelay(Collector):
             tapped = tap(payload, strips=self._strips_usage)
             if tapped.usage is not None:
                 self._meter.usage = tapped.usage
-            self._meter.frames(payload, tapped.token_frames, self._clock())
+            self._meter.frames(payload, tapped.token_frames, self.connection.waits_since_s)
             if len(tapped.payload) != len(payload):
                 payload, raw = tapped.payload, None
         else:
-            self._meter.frames(payload, payload.count(b"\n\n"), self._clock())
-        self._pass_on(payload, raw)
-
-    def _pass_on(self, payload: bytes, raw: bytes | None) -> None:
-        exchange = self._exchange
-        if raw is not None:
-            exchange.write_chunk(payload, raw)
+            # Most pieces are one frame of one line: its first line end is the one before the last byte.
+            count = 1 if payload.find(b"\n") == len(payload) - 2 else payload.count(b"\n\n")
+            self._meter.frames(payload, count, self.connection.waits_since_s)
+        if raw is not None and self._write_chunk is not None:
+            self._write_chunk(raw)
         elif payload:
-            exchange.write(payload)
-        if not exchange.can_write and self.connection is not None:
-            self.connection.pause()
+            self._exchange.write(payload)
 
     def end(self) -> None:
         if not self._is_streaming:
@@ -135,11 +133,3 @@ class StreamRelay(Collector):
             self._resolve(None)
         else:
             self.failed(AnswerCut("the worker's stream ended without its end mark"))
-
-    def _resume(self) -> None:
-        if self.connection is not None:
-            self.connection.resume()
-
-    def _fail(self, error: AnswerCut) -> None:
-        if self.connection is not None:
-            self.connection.fail(error)

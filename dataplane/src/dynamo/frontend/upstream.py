@@ -64,20 +64,43 @@ class Receiver(Protocol):
 class WorkerConnection(asyncio.Protocol):
     """One connection; carries one request at a time."""
 
+    __slots__ = (
+        "_chunks",
+        "_clock",
+        "_head",
+        "_head_bytes",
+        "_is_between_chunks",
+        "_left",
+        "_pool",
+        "_receiver",
+        "_transport",
+        "_was_used",
+        "address",
+        "has_answered",
+        "idle_since_s",
+        "waits_since_s",
+    )
+
     def __init__(self, pool: Pool, address: str) -> None:
         self._pool = pool
+        self._clock = pool.clock
         self.address = address
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._head: AnswerHead | None = None
         self._head_bytes = b""
         self._chunks: ChunkedBody | None = None
+        self._is_between_chunks = False
+        """A whole chunk may be passed on as it is, without the decoder."""
         self._left: int | None = 0
         """Body bytes still to come; None: up to the end of the connection."""
         self._was_used = False
         self.idle_since_s = 0.0
         self.waits_since_s = 0.0
-        """When the request was sent or the last bytes came; 0 while idle or while we ourselves stopped reading."""
+        """When the request was sent or the last bytes came; 0 while idle or while we ourselves stopped reading.
+
+        A receiver may take it for the time of the bytes that it is being given.
+        """
         self.has_answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,6 +113,7 @@ class WorkerConnection(asyncio.Protocol):
         assert self._receiver is None
         self._receiver = receiver
         self._head, self._head_bytes, self._chunks, self._left = None, b"", None, 0
+        self._is_between_chunks = False
         self.has_answered = False
         self.waits_since_s = self._pool.clock()
         self._transport.write(request)
@@ -131,9 +155,8 @@ class WorkerConnection(asyncio.Protocol):
         if receiver is None:
             self.abort()
             return
-        self.waits_since_s = self._pool.clock()
-        chunks = self._chunks
-        if chunks is not None and chunks.is_between_chunks and (start := single_chunk(data)) > 0:
+        self.waits_since_s = self._clock()
+        if self._is_between_chunks and (start := single_chunk(data)) > 0:
             receiver.payload(data[start:-2], data)
             return
         try:
@@ -162,6 +185,7 @@ class WorkerConnection(asyncio.Protocol):
                 return
         if self._chunks is not None:
             payload = self._chunks.feed(data)
+            self._is_between_chunks = self._chunks.is_between_chunks
             if payload:
                 receiver.payload(payload, None)
             if self._chunks.is_done:
@@ -196,6 +220,7 @@ class WorkerConnection(asyncio.Protocol):
             return self._read_head(rest, receiver) if rest else b""
         self._head = head
         self._chunks = ChunkedBody() if head.is_chunked else None
+        self._is_between_chunks = head.is_chunked
         self._left = head.content_length
         receiver.head(head)
         return rest

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import datetime
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from typing import TextIO
@@ -19,6 +20,8 @@ import msgspec
 
 FLUSH_AFTER_S = 0.1
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "off": 60}
+
+_NEEDS_QUOTES = re.compile(r'[\s"=]').search
 
 Value = str | int | float | bool | None
 
@@ -83,7 +86,7 @@ def _line(now: str, level: int, event: str, fields: Mapping[str, Value], as_json
 
 def _plain(value: Value) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if text and not any(c.isspace() or c in '"=' for c in text) else msgspec.json.encode(text).decode()
+    return text if text and _NEEDS_QUOTES(text) is None else msgspec.json.encode(text).decode()
 
 
 class _IntoEvents(logging.Handler):
