@@ -34,7 +34,7 @@ async def read_until_cut(mocker: Running, script: str) -> tuple[list[Any], bool]
     seen: list[Any] = []
     body = {"prompt": "x", **STREAM, "mocker_fault": script}
     try:
-        async with mocker.connection.stream("POST", "/v1/completions", json=body) as response:
+        async with mocker.http.stream("POST", "/v1/completions", json=body) as response:
             async for line in response.aiter_lines():
                 if line.startswith("data: {"):
                     seen.append(json.loads(line[6:]))
@@ -68,7 +68,7 @@ async def test_split_frames_carry_the_same_bytes_in_small_pieces(mocker: Running
     expected = await clean_text(mocker)
     pieces: list[bytes] = []
     body = {"prompt": "x", **STREAM, "mocker_fault": "split@*"}
-    async with mocker.connection.stream("POST", "/v1/completions", json=body) as response:
+    async with mocker.http.stream("POST", "/v1/completions", json=body) as response:
         async for piece in response.aiter_raw():
             pieces.append(piece)
     assert text_of(frames(b"".join(pieces).decode())) == expected
@@ -99,7 +99,7 @@ async def test_slow_stretches_the_time_of_its_own_stream_only() -> None:
 
 async def test_freeze_keeps_the_connection_and_the_others_go_on(mocker: Running) -> None:
     body = {"prompt": "x", **STREAM, "mocker_fault": "freeze@2"}
-    async with mocker.connection.stream("POST", "/v1/completions", json=body) as response:
+    async with mocker.http.stream("POST", "/v1/completions", json=body) as response:
         lines = response.aiter_lines()
         seen = [line async for line in _first_frames(lines, 2)]
         assert len(seen) == 2

@@ -28,7 +28,7 @@ async def listening(mocker: Running, rank: int = 0) -> AsyncIterator[zmq.asyncio
         headers = {"X-data-parallel-rank": str(rank)}
         async with asyncio.timeout(10):
             while not await socket.poll(20):
-                await mocker.connection.post("/reset_prefix_cache")
+                await mocker.http.post("/reset_prefix_cache")
                 await mocker.complete([9] * 16, max_tokens=1, headers=headers)
             while await socket.poll(50):
                 await socket.recv_multipart()
@@ -82,7 +82,7 @@ async def test_eviction_and_clearing_are_told() -> None:
         _, events, _ = await receive(socket)
         removed = [key for event in events if event["type"] == "BlockRemoved" for key in event["block_hashes"]]
         assert set(first["block_hashes"]) <= set(removed)
-        await mocker.connection.post("/reset_prefix_cache")
+        await mocker.http.post("/reset_prefix_cache")
         _, (cleared,), _ = await receive(socket)
         assert cleared == {"type": "AllBlocksCleared"}
 

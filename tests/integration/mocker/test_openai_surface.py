@@ -67,10 +67,10 @@ async def test_completions_follow_the_openai_schema(mocker: Running, fields: dic
 
 
 async def test_models_and_embeddings_follow_the_openai_schema(mocker: Running) -> None:
-    models = (await mocker.connection.get("/v1/models")).json()
+    models = (await mocker.http.get("/v1/models")).json()
     follows(models, "ListModelsResponse")
     assert [model["id"] for model in models["data"]] == ["m", "alias"]
-    follows((await mocker.connection.post("/v1/embeddings", json={"input": "hi"})).json(), "CreateEmbeddingResponse")
+    follows((await mocker.http.post("/v1/embeddings", json={"input": "hi"})).json(), "CreateEmbeddingResponse")
 
 
 async def test_stream_has_role_first_then_tokens_then_usage_then_done(mocker: Running) -> None:
@@ -106,7 +106,7 @@ async def test_two_workers_say_the_same_and_an_extended_prompt_continues(mocker:
 
 async def test_answer_ends_by_itself_only_without_max_tokens(mocker: Running) -> None:
     body = {"messages": [{"role": "user", "content": "free"}]}
-    free = (await mocker.connection.post("/v1/chat/completions", json=body)).json()
+    free = (await mocker.http.post("/v1/chat/completions", json=body)).json()
     assert free["choices"][0]["finish_reason"] == "stop"
     assert free["usage"]["completion_tokens"] >= 8
     limited = (await mocker.chat("free", max_tokens=700)).json()
@@ -159,7 +159,7 @@ async def test_list_and_token_prompts_fan_out_in_order(mocker: Running) -> None:
     alone = [(await mocker.complete(prompt)).json()["choices"][0]["text"] for prompt in ("one", "two")]
     both = (await mocker.complete(["one", "two"])).json()
     assert [choice["text"] for choice in both["choices"]] == alone
-    ids = (await mocker.connection.post("/tokenize", json={"prompt": "one"})).json()["tokens"]
+    ids = (await mocker.http.post("/tokenize", json={"prompt": "one"})).json()["tokens"]
     assert (await mocker.complete([ids])).json()["choices"][0]["text"] == alone[0]
 
 
@@ -233,7 +233,7 @@ async def test_tool_results_of_earlier_turns_are_accepted(mocker: Running) -> No
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call-1", "content": "pong"},
     ]
-    response = await mocker.connection.post(
+    response = await mocker.http.post(
         "/v1/chat/completions", json={"messages": messages, "tools": TOOLS, "max_tokens": 3}
     )
     assert response.status_code == 200, response.text
@@ -269,7 +269,7 @@ async def test_tool_results_of_earlier_turns_are_accepted(mocker: Running) -> No
 async def test_wrong_input_gets_an_error_that_names_the_field(
     mocker: Running, path: str, body: bytes, status: int, param: str | None
 ) -> None:
-    response = await mocker.connection.post(path, content=body)
+    response = await mocker.http.post(path, content=body)
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert error["message"]
@@ -299,24 +299,24 @@ async def test_rank_header_picks_the_rank() -> None:
 
 async def test_embeddings_are_unit_vectors_in_both_encodings(mocker: Running) -> None:
     body = {"input": ["the river", [5, 6]], "dimensions": 64}
-    floats = [e["embedding"] for e in (await mocker.connection.post("/v1/embeddings", json=body)).json()["data"]]
-    packed = (await mocker.connection.post("/v1/embeddings", json={**body, "encoding_format": "base64"})).json()["data"]
+    floats = [e["embedding"] for e in (await mocker.http.post("/v1/embeddings", json=body)).json()["data"]]
+    packed = (await mocker.http.post("/v1/embeddings", json={**body, "encoding_format": "base64"})).json()["data"]
     for vector, entry in zip(floats, packed, strict=True):
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
         assert np.allclose(np.frombuffer(base64.b64decode(entry["embedding"]), "<f4"), vector)
-    near = await mocker.connection.post("/v1/embeddings", json={"input": ["the old river", "the river", "1234 !?"]})
+    near = await mocker.http.post("/v1/embeddings", json={"input": ["the old river", "the river", "1234 !?"]})
     a, b, c = (np.array(entry["embedding"]) for entry in near.json()["data"])
     assert a @ b > a @ c
 
 
 async def test_adapters_are_models_until_unloaded(mocker: Running) -> None:
-    post = mocker.connection.post
+    post = mocker.http.post
     loaded = await post("/v1/load_lora_adapter", json={"lora_name": "lo1", "lora_path": "/tmp"})
     assert (loaded.status_code, loaded.text) == (200, "Success: LoRA adapter 'lo1' added successfully.")
     assert (await post("/v1/load_lora_adapter", json={"lora_name": "lo1", "lora_path": "/tmp"})).status_code == 400
     gone = await post("/v1/load_lora_adapter", json={"lora_name": "lo2", "lora_path": "/does/not/exist"})
     assert gone.status_code == 404
-    assert (await mocker.connection.get("/v1/models")).json()["data"][-1]["parent"] == "m"
+    assert (await mocker.http.get("/v1/models")).json()["data"][-1]["parent"] == "m"
     assert mocker.engine.loras == {"lo1": 1}
     assert (await mocker.chat(model="lo1")).json()["model"] == "lo1"
     assert (await post("/v1/unload_lora_adapter", json={"lora_name": "lo1"})).status_code == 200
@@ -346,7 +346,7 @@ async def test_prefill_hands_over_and_decode_skips_the_prompt() -> None:
 async def test_hang_up_frees_blocks_at_once() -> None:
     async with running(speed=Speed(Polynomial(), ratio=1)) as mocker:
         body = {"prompt": [7] * 100, "max_tokens": 4000, "stream": True}
-        async with mocker.connection.stream("POST", "/v1/completions", json=body) as response:
+        async with mocker.http.stream("POST", "/v1/completions", json=body) as response:
             async for _ in response.aiter_lines():
                 break
             assert mocker.engine.in_flight == 1
@@ -407,7 +407,7 @@ async def test_official_client_works_sync_shapes(mocker: Running) -> None:
 
 async def test_metrics_carry_upstreams_engine_families(mocker: Running) -> None:
     await mocker.chat()
-    ours = (await mocker.connection.get("/metrics")).text
+    ours = (await mocker.http.get("/metrics")).text
     upstream = shared("corpus/live/worker-metrics.txt").read_text()
     kinds = {line.split()[2]: line.split()[3] for line in upstream.splitlines() if line.startswith("# TYPE vllm:")}
     assert kinds
@@ -425,10 +425,10 @@ async def test_metrics_carry_upstreams_engine_families(mocker: Running) -> None:
 async def test_cache_is_reset_when_idle(mocker: Running) -> None:
     await mocker.complete([1] * 40)
     assert mocker.engine.read_load()[0].kv_used_blocks == 2
-    assert (await mocker.connection.post("/reset_prefix_cache")).status_code == 200
+    assert (await mocker.http.post("/reset_prefix_cache")).status_code == 200
     assert mocker.engine.read_load()[0].kv_used_blocks == 0
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping", "/version", "/load"])
 async def test_probes_answer(mocker: Running, path: str) -> None:
-    assert (await mocker.connection.get(path)).status_code == 200
+    assert (await mocker.http.get(path)).status_code == 200
