@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import datetime
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ from dynamo.mocker.tokens import Vocabulary
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_log = logging.getLogger(__name__)
 TINY_MODEL = Path(__file__).parent / "tiny_model"
 _WORD = re.compile(r"[A-Za-z]{2,12}")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -179,8 +181,9 @@ def _load_codec(path: Path) -> _Codec:
     """`fastokens` where it can read the file, else `tokenizers`."""
     try:
         return _Fast(path)
-    except Exception:  # noqa: S110 - any refusal of the fast library means: use the complete one, which reports errors
-        pass
+    except Exception as error:
+        # Whatever the fast library refuses, the complete one reads or reports; it is only slower.
+        _log.info("fastokens cannot use %s (%s); using tokenizers", path, error)
     try:
         return _Reference(path)
     except Exception as error:  # the library raises bare Exception
