@@ -76,7 +76,7 @@ def _stop(folder: StateFolder) -> None:
         for number, deadline_s in ((signal.SIGTERM, STOP_DEADLINE_S + _MARGIN_S), (signal.SIGKILL, _MARGIN_S)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            if _is_down_within(folder, deadline_s):
+            if _is_gone_within(state, folder, deadline_s):
                 break
         else:
             raise Refused(f"{folder.graph} does not stop; its supervisor is process {pid}")
@@ -85,9 +85,10 @@ def _stop(folder: StateFolder) -> None:
     folder.clear()
 
 
-def _is_down_within(folder: StateFolder, deadline_s: float) -> bool:
+def _is_gone_within(state: GraphState, folder: StateFolder, deadline_s: float) -> bool:
+    """Waits for the lock and for the supervisor itself, which lets go of the lock just before it ends."""
     until_s = time.monotonic() + deadline_s
-    while folder.is_up():
+    while folder.is_up() or started(state.supervisor_pid) == state.supervisor_started:
         if time.monotonic() > until_s:
             return False
         time.sleep(_LOOK_EVERY_S)

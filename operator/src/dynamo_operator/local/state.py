@@ -112,11 +112,11 @@ class StateFolder:
         (self.path / "state.json").unlink(missing_ok=True)
 
     def is_up(self) -> bool:
-        """Whether somebody supervises this graph now."""
+        """Whether somebody supervises this graph now. Asks with a shared lock, so that askers do not see each other."""
         try:
-            with self.locked():
+            with self._flock(fcntl.LOCK_SH):
                 return False
-        except AlreadyUp:
+        except BlockingIOError:
             return True
         except FileNotFoundError:
             return False
@@ -124,12 +124,19 @@ class StateFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Raises AlreadyUp if another process holds the graph."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._flock(fcntl.LOCK_EX))
+            except BlockingIOError:
+                raise AlreadyUp(self.graph) from None
+            yield
+
+    @contextlib.contextmanager
+    def _flock(self, kind: int) -> Iterator[None]:
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             yield
-        except BlockingIOError:
-            raise AlreadyUp(self.graph) from None
         finally:
             os.close(descriptor)
 

@@ -53,6 +53,11 @@ def test_only_one_supervisor_holds_a_graph(tmp_path: Path) -> None:
     assert not folder.is_up()
 
 
+def test_an_error_inside_the_lock_is_not_taken_for_another_holder(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), a_folder(tmp_path).locked():
+        raise BlockingIOError
+
+
 def test_a_new_run_keeps_the_last_logs_aside_and_drops_old_cards(tmp_path: Path) -> None:
     folder = a_folder(tmp_path)
     folder.discovery.mkdir()
