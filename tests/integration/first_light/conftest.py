@@ -10,7 +10,6 @@ from tests.stack import Stack, running_stack
 
 MODEL = "tiny"
 WORKER = ["--model-name", MODEL, "--speedup-ratio", "20", "--block-size", "16", "--max-model-len", "4096"]
-WORKER += ["--endpoint-types", "chat,completions,embeddings"]
 
 
 @pytest.fixture(scope="module")

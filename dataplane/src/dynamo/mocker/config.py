@@ -37,7 +37,7 @@ class MockerConfig:
     max_model_len: int | None = None
     data_parallel_size: int = 1
     startup_s: float = 0.0
-    model_types: tuple[ModelType, ...] = (ModelType.CHAT, ModelType.COMPLETIONS)
+    model_types: tuple[ModelType, ...] = tuple(ModelType)
     """Surfaces it offers; the others answer 404 as if the routes did not exist."""
     transfer_s_per_token: float = 0.0
     """Simulated time per prompt token to move its KV to a decode worker, at this speed."""
@@ -83,7 +83,7 @@ def engine_config(values: Mapping[str, Any], *, advertised_host: str) -> MockerC
         max_model_len=values["max_model_len"],
         data_parallel_size=values["data_parallel_size"],
         startup_s=values["startup_time"],
-        model_types=values["endpoint_types"] or (ModelType.CHAT, ModelType.COMPLETIONS),
+        model_types=values["endpoint_types"] or tuple(ModelType),
         transfer_s_per_token=_transfer_s_per_token(values, folder if is_local else None),
         enable_faults=values["enable_faults"],
         host=values["host"] or ("127.0.0.1" if advertised_host in ("127.0.0.1", "localhost") else "0.0.0.0"),  # noqa: S104
