@@ -19,6 +19,9 @@ from dynamo.router.select import cheapest, next_in_turn, two_choices
 from dynamo.router.tiers import Overlaps
 
 SCORES_KEPT = 32
+_SATURATED_STEPS = 4
+"""Engine steps of prompt tokens waiting (about a second) from which a copy elsewhere is the better answer. Fewer would
+call every worker saturated in the burst of first prompts that follows a cold start."""
 _SATURATED_BLOCKS = 0.9
 """Fraction of a slot's KV blocks in use from which a new request may have to wait for others to end."""
 
@@ -61,7 +64,7 @@ class Sight:
         in_use = self._in_use.get(slot, 0)
         users, is_computed = self._active.users(slot, self.chain[overlap - 1]) if overlap else (0, False)
         is_saturated = (
-            load.prefill_tokens > member.step_tokens
+            load.prefill_tokens > _SATURATED_STEPS * member.step_tokens
             or (card.max_num_seqs is not None and load.requests >= card.max_num_seqs)
             or (total is not None and load.decode_blocks + len(self.chain) - in_use > _SATURATED_BLOCKS * total)
         )

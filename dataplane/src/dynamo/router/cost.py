@@ -14,8 +14,8 @@ one is computed again elsewhere, and so on. Two terms price the cache, which is 
     duplicate = price * overlap_credit * max(0, holder's device_overlap - device_overlap)
     eviction  = eviction_weight * (proven blocks displaced + UNPROVEN_SHARE * other blocks displaced)
 
-The holder is the candidate with the longest overlap that is not saturated (prefill backlog of more than one engine
-step, KV blocks nearly all in use, or all sequence slots taken); with every holder saturated the term is 0 and the
+The holder is the candidate with the longest overlap that is not saturated (prefill backlog of several engine steps, KV
+blocks nearly all in use, or all sequence slots taken); with every holder saturated the term is 0 and the
 prefix spreads. The price of a duplicated block depends on how far the prefix itself is the load: on x, the holder's
 running requests that share the prefix over a worker's fair share of all running requests.
 

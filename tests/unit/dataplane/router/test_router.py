@@ -46,7 +46,8 @@ def send(router: Router, name: str, prompt: Prompt, **changes: object) -> Decisi
 def load_of(router: Router, worker: int) -> dict[str, object]:
     workers = router.snapshot()["workers"]
     assert isinstance(workers, list)
-    return workers[worker]
+    found: dict[str, object] = workers[worker]
+    return found
 
 
 def test_prompt_goes_where_its_prefix_is_and_says_why() -> None:
@@ -70,6 +71,24 @@ def test_requests_with_a_prefix_not_yet_cached_follow_the_first() -> None:
     prompts = [Prompt((*shared.chain, *a_prompt(number + 2, 4).chain), 16) for number in range(16)]
     chosen = {send(router, f"r{number}", prompt).worker_id for number, prompt in enumerate(prompts)}
     assert len(chosen) == 1
+
+
+def test_second_request_of_a_group_waits_behind_a_burst_of_first_prompts() -> None:
+    router = a_router(*(a_card(number, 2600) for number in range(4)))
+    first = [send(router, f"r{number}", a_prompt(number, 260)) for number in range(16)]
+    for number, decision in enumerate(first):
+        if decision.worker_id != first[0].worker_id:
+            router.finish(f"r{number}")
+    again = Prompt((*a_prompt(0, 260).chain[:256], *a_prompt(99, 4).chain), 16)
+    assert router.decide(an_ask("again", again)).worker_id == first[0].worker_id
+
+
+def test_deep_prefill_backlog_at_the_holder_sends_its_prefix_elsewhere() -> None:
+    router, prompt = a_router(*(a_card(number, 100_000) for number in range(2))), a_prompt(1, 100)
+    holder = send(router, "first", prompt).worker_id
+    for number in range(10):
+        send(router, f"r{number}", a_prompt(number + 2, 260), pinned_worker_id=holder)
+    assert router.decide(an_ask("again", prompt)).worker_id != holder
 
 
 def test_prediction_ends_when_events_never_confirm_it() -> None:
