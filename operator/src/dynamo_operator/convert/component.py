@@ -94,7 +94,8 @@ def _is_nothing(quantity: str) -> bool:
 
 
 def _experimental(service: Document) -> Document:
-    experimental: Document = {}
+    block = mapping(service.get("experimental"), "experimental")
+    experimental = {key: value for key, value in block.items() if key not in FEATURES}
     for feature in FEATURES:
         settings = service.get(feature)
         if settings is None:

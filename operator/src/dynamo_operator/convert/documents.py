@@ -6,7 +6,8 @@ Ban: knows no resource kind. Callers: every other module of this package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 Document: TypeAlias = dict[str, Any]
@@ -32,13 +33,29 @@ def mapping(value: object, path: str) -> Document:
     return dict(value)
 
 
-def items(value: object, path: str) -> list[Any]:
-    """`value` as a list; absent (None) is empty. Raises ConversionError that names `path`."""
+def entries(value: object, path: str) -> list[Document]:
+    """`value` as a list of documents; absent (None) is empty. Raises ConversionError that names `path`."""
     if value is None:
         return []
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ConversionError(f"{path}: found {type(value).__name__} {value!r:.60}, expected a list")
-    return list(value)
+    return [mapping(entry, f"{path}[{place}]") for place, entry in enumerate(value)]
+
+
+def text(value: object, path: str) -> str | None:
+    """`value` as a string; None if absent. Raises ConversionError that names `path`."""
+    if value is None or isinstance(value, str):
+        return value
+    raise ConversionError(f"{path}: found {type(value).__name__} {value!r:.60}, expected a string")
+
+
+@contextmanager
+def located(path: str) -> Iterator[None]:
+    """Prefixes the field that a ConversionError names with `path`."""
+    try:
+        yield
+    except ConversionError as error:
+        raise ConversionError(f"{path}.{error}") from error
 
 
 def pick(source: Mapping[str, Any], keys: Sequence[str]) -> Document:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynamo_operator.convert import keep_alpha, keep_beta
-from dynamo_operator.convert.documents import ConversionError, Document, items, mapping, pick
+from dynamo_operator.convert.documents import ConversionError, Document, entries, located, mapping, pick
 from dynamo_operator.convert.preserved import Preserved
 
 SHARED = ("annotations", "labels", "priorityClassName", "backendFramework", "restart", "providerOverride")
@@ -41,9 +41,10 @@ def spec_to_beta(spec: Document, kept: Preserved) -> tuple[Document, Preserved]:
     for name in names:
         service = mapping(services[name], f"spec.services.{name}")
         earlier = keep_beta.kept_of(kept_components.get(name), kept.exact.get(name))
-        component = keep_beta.restored(service, earlier)
+        with located(f"spec.services.{name}"):
+            component = keep_beta.restored(service, earlier)
+            keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
         components.append({"name": name, **component})
-        keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
         sparse_service = {**keeping.sparse, **pick(service, ["serviceName"])}
         if sparse_service:
             kept_services[name] = sparse_service
@@ -71,12 +72,13 @@ def spec_to_alpha(spec: Document, kept: Preserved) -> tuple[Document, Preserved]
     if unknown := _unknown_experimental(spec):
         sparse["experimental"] = unknown
     services: Document = {name: None for name, service in kept_services.items() if service is None}
-    entries, exact = [], {}
-    for name, component in components.items():
+    listed, exact = [], {}
+    for place, (name, component) in enumerate(components.items()):
         earlier = keep_alpha.kept_of(kept_services.get(name), kept.exact.get(name))
-        service = keep_alpha.restored(component, earlier)
-        keeping = keep_beta.kept(component, service)
-        entries.append({"name": name, **keeping.sparse})
+        with located(f"spec.components[{place}]"):
+            service = keep_alpha.restored(component, earlier)
+            keeping = keep_beta.kept(component, service)
+        listed.append({"name": name, **keeping.sparse})
         if keeping.exact is not None:
             exact[name] = keeping.exact
         services[name] = {**service, **pick(earlier.sparse, ["serviceName"])}
@@ -84,8 +86,8 @@ def spec_to_alpha(spec: Document, kept: Preserved) -> tuple[Document, Preserved]
         alpha["services"] = services
     is_ordered = list(components) == sorted(components)
     # An object that came from v1alpha1 carries no list of names unless the list says something.
-    if entries and (kept.is_empty or not is_ordered or any(len(entry) > 1 for entry in entries)):
-        sparse["components"] = entries
+    if listed and (kept.is_empty or not is_ordered or any(len(entry) > 1 for entry in listed)):
+        sparse["components"] = listed
     return alpha, Preserved(spec=sparse, exact=exact)
 
 
@@ -97,8 +99,7 @@ def _ordered(names: list[str], earlier: list[str]) -> list[str]:
 
 def _by_name(components: object, path: str) -> dict[str, Document]:
     named: dict[str, Document] = {}
-    for place, entry in enumerate(items(components, path)):
-        component = mapping(entry, f"{path}[{place}]")
+    for place, component in enumerate(entries(components, path)):
         name = component.get("name")
         if not isinstance(name, str) or not name:
             raise ConversionError(f"{path}[{place}].name: found {name!r}, expected a name")

@@ -20,7 +20,7 @@ from dynamo_operator.convert.component import (
     service_of,
     shared_memory_size,
 )
-from dynamo_operator.convert.documents import Document, items, mapping, pick, same
+from dynamo_operator.convert.documents import Document, entries, mapping, pick, same
 from dynamo_operator.convert.mainfields import MAIN_FIELDS, compilation_cache, join_mounts, mount_key
 from dynamo_operator.convert.podtemplate import MAIN, SIDECAR, find_container, sidecar_object
 
@@ -36,6 +36,7 @@ _CONVERTED = frozenset(
         "sharedMemory",
         "volumeMounts",
         "scalingAdapter",
+        "experimental",
         "extraPodMetadata",
         "extraPodSpec",
         "frontendSidecar",
@@ -109,7 +110,7 @@ def _with_sidecar_object(service: Document, component: Document, sparse: Documen
     if sparse.get("frontendSidecar") is None or component.get("frontendSidecar") != SIDECAR:
         return service
     extra = dict(service.get("extraPodSpec") or {})
-    containers = items(extra.get("containers"), "extraPodSpec.containers")
+    containers = entries(extra.get("containers"), "extraPodSpec.containers")
     # The object stands for the last container; elsewhere only a container can say it.
     sidecar = sidecar_object(containers[-1]) if containers and containers[-1].get("name") == SIDECAR else None
     if sidecar is None:
@@ -135,7 +136,7 @@ def _origins(service: Document, natural: Document, *, every_origin: bool) -> Doc
 def _with_origins(service: Document, component: Document, sparse: Document) -> Document:
     """`service` with each field of the main container where it was written, if it still says the same."""
     containers = ((component.get("podTemplate") or {}).get("spec") or {}).get("containers")
-    main = find_container(items(containers, "podTemplate.spec.containers"), MAIN)
+    main = find_container(entries(containers, "podTemplate.spec.containers"), MAIN)
     if main is None:
         return service
     own, kept_own = _own(service), _own(sparse)
@@ -161,11 +162,11 @@ def _mount_origins(
     """The two lists of mounts as they were kept, with the container's own ones as they are now; None if they differ."""
     if dedicated is None and own is None:
         return None
-    live = {mount_key(mount): mount for mount in items(main.get("volumeMounts"), "volumeMounts")}
+    live = {mount_key(mount): mount for mount in entries(main.get("volumeMounts"), "volumeMounts")}
     joined = [mount_key(mount) for mount in join_mounts(dedicated, own) or []]
     if joined != list(live) or not same(compilation_cache(dedicated), component.get("compilationCache")):
         return None
-    return dedicated, [live[mount_key(mount)] for mount in items(own, "volumeMounts")] or None
+    return dedicated, [live[mount_key(mount)] for mount in entries(own, "volumeMounts")] or None
 
 
 def _with_extra(service: Document, extra: Document) -> Document:

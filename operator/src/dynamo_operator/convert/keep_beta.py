@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamo_operator.convert.component import ALPHA_MULTINODE, FEATURES, SHARED, component_of, service_of
-from dynamo_operator.convert.documents import Document, items, mapping, same
+from dynamo_operator.convert.documents import Document, entries, mapping, same
 from dynamo_operator.convert.mainfields import mount_key
 from dynamo_operator.convert.podtemplate import MAIN, find_container
 
@@ -119,11 +119,11 @@ def _restored_template(component: Document, kept: Document) -> Document:
         **template.get("metadata", {}),
     }:
         template["metadata"] = metadata
-    listed = items(mapping(kept.get("spec"), "podTemplate.spec").get("containers"), "podTemplate.spec.containers")
+    listed = entries(mapping(kept.get("spec"), "podTemplate.spec").get("containers"), "podTemplate.spec.containers")
     containers = [dict(entry) for entry in template["spec"]["containers"]]
     kept_main, main = find_container(listed, MAIN), find_container(containers, MAIN)
     if kept_main is not None and main is not None:
-        mounts = _restored_mounts(main, items(kept_main.get("volumeMounts"), "volumeMounts"), component)
+        mounts = _restored_mounts(main, entries(kept_main.get("volumeMounts"), "volumeMounts"), component)
         main.pop("volumeMounts", None)
         if mounts:
             main["volumeMounts"] = mounts
@@ -141,7 +141,7 @@ def _restored_mounts(main: Document, listed: list[Document], component: Document
     cache_key = (cache.get("pvcName"), cache.get("mountPath"))
     known = {mount_key(mount): mount for mount in listed}
     mounts: list[Document] = []
-    for mount in items(main.get("volumeMounts"), "volumeMounts"):
+    for mount in entries(main.get("volumeMounts"), "volumeMounts"):
         key = mount_key(mount)
         if key != cache_key or key in known:
             mounts.append(known.get(key, mount) if mount.keys() <= {"name", "mountPath"} else mount)
@@ -149,18 +149,18 @@ def _restored_mounts(main: Document, listed: list[Document], component: Document
 
 
 def _placed(
-    entries: list[Document],
+    present: list[Document],
     listed: list[Document],
     is_moved: Callable[[Document], bool],
     key: Callable[[Document], object],
 ) -> list[Document]:
-    """`entries` with the one that `is_moved` behind those that stood before it in `listed`; else as they are."""
-    moved = next((entry for entry in entries if is_moved(entry)), None)
+    """`present` with the one that `is_moved` behind those that stood before it in `listed`; else as they are."""
+    moved = next((entry for entry in present if is_moved(entry)), None)
     at = next((place for place, entry in enumerate(listed) if is_moved(entry)), None)
     if moved is None or at is None:
-        return entries
+        return present
     earlier = [key(entry) for entry in listed[:at]]
-    others = [entry for entry in entries if entry is not moved]
+    others = [entry for entry in present if entry is not moved]
     place = max((place + 1 for place, entry in enumerate(others) if key(entry) in earlier), default=0)
     return [*others[:place], moved, *others[place:]]
 
@@ -183,7 +183,7 @@ def _bared(component: Document) -> Document:
 def _containers(component: Mapping[str, Any]) -> list[Document]:
     template = mapping(component.get("podTemplate"), "podTemplate")
     spec = mapping(template.get("spec"), "podTemplate.spec")
-    return items(spec.get("containers"), "podTemplate.spec.containers")
+    return entries(spec.get("containers"), "podTemplate.spec.containers")
 
 
 def _container(component: Mapping[str, Any], name: object) -> Document | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dynamo_operator.convert.documents import Document, items, mapping, pick, same
+from dynamo_operator.convert.documents import Document, entries, mapping, pick, same, text
 
 GPU_RESOURCE = "nvidia.com/gpu"
 _NAMED = {"cpu": "cpu", "memory": "memory", GPU_RESOURCE: "gpu"}
@@ -33,8 +33,11 @@ class MainField:
 
 def join_env(dedicated: Value, own: Value) -> Value:
     """The service's variables in their order, replaced by the container's of the same name, then its other ones."""
-    theirs = {entry.get("name"): entry for entry in items(own, "extraPodSpec.mainContainer.env")}
-    merged = [theirs.pop(entry.get("name"), entry) for entry in items(dedicated, "envs")]
+    theirs = {
+        text(entry.get("name"), "extraPodSpec.mainContainer.env.name"): entry
+        for entry in entries(own, "extraPodSpec.mainContainer.env")
+    }
+    merged = [theirs.pop(text(entry.get("name"), "envs.name"), entry) for entry in entries(dedicated, "envs")]
     return [*merged, *theirs.values()] or None
 
 
@@ -46,7 +49,8 @@ def join_resources(dedicated: Value, own: Value) -> Value:
     """Both in the core form, the container's entries over the service's; None if nothing is asked for."""
     native = _native_resources(mapping(dedicated, "resources"))
     for key, value in mapping(own, "extraPodSpec.mainContainer.resources").items():
-        native[key] = {**native[key], **value} if isinstance(native.get(key), dict) and value else value
+        amounts = native.get(key)
+        native[key] = {**amounts, **mapping(value, f"resources.{key}")} if isinstance(amounts, dict) else value
     return {key: value for key, value in native.items() if value} or None
 
 
@@ -71,9 +75,9 @@ def join_mounts(dedicated: Value, own: Value) -> Value:
 
     A compilation cache without a path is not mounted here: its default depends on the backend and is rendered later.
     """
-    mounts = items(own, "extraPodSpec.mainContainer.volumeMounts")
+    mounts = entries(own, "extraPodSpec.mainContainer.volumeMounts")
     present = {mount_key(mount) for mount in mounts}
-    for entry in items(dedicated, "volumeMounts"):
+    for entry in entries(dedicated, "volumeMounts"):
         mount = {"name": entry.get("name"), "mountPath": entry.get("mountPoint")}
         if mount["mountPath"] and mount_key(mount) not in present:
             mounts.append(mount)
@@ -81,35 +85,35 @@ def join_mounts(dedicated: Value, own: Value) -> Value:
     return mounts or None
 
 
-def split_mounts(value: Value, cache: Document | None) -> Value:
+def split_mounts(value: Value, cache: Value) -> Value:
     """The service's `volumeMounts`: the compilation cache first, then every other mount by name and path."""
     flagged: list[Document] = []
-    if cache:
+    if cache := mapping(cache, "compilationCache"):
         path = {"mountPoint": cache["mountPath"]} if cache.get("mountPath") else {}
         flagged = [{"name": cache.get("pvcName"), **path, "useAsCompilationCache": True}]
-    cached = {(entry["name"], entry.get("mountPoint")) for entry in flagged}
-    rest = [mount for mount in items(value, "volumeMounts") if mount_key(mount) not in cached]
+    cached = [(entry["name"], entry.get("mountPoint")) for entry in flagged]
+    rest = [mount for mount in entries(value, "volumeMounts") if mount_key(mount) not in cached]
     return [*flagged, *({"name": mount.get("name"), "mountPoint": mount.get("mountPath")} for mount in rest)] or None
 
 
 def compilation_cache(dedicated: Value) -> Document | None:
     """v1beta1's `compilationCache` of a service's `volumeMounts`: its first flagged entry."""
-    for entry in items(dedicated, "volumeMounts"):
+    for entry in entries(dedicated, "volumeMounts"):
         if entry.get("useAsCompilationCache"):
             path = {"mountPath": entry["mountPoint"]} if entry.get("mountPoint") else {}
             return {"pvcName": entry.get("name"), **path}
     return None
 
 
-def mount_key(mount: Document) -> tuple[object, object]:
-    return mount.get("name"), mount.get("mountPath")
+def mount_key(mount: Document) -> tuple[str | None, str | None]:
+    return text(mount.get("name"), "volumeMounts.name"), text(mount.get("mountPath"), "volumeMounts.mountPath")
 
 
 def _native_resources(resources: Document) -> Document:
     native: Document = {}
     for key in ("limits", "requests"):
         amounts = mapping(resources.get(key), f"resources.{key}")
-        gpu_name = amounts.get("gpuType") or GPU_RESOURCE
+        gpu_name = text(amounts.get("gpuType"), f"resources.{key}.gpuType") or GPU_RESOURCE
         named = {"cpu": amounts.get("cpu"), "memory": amounts.get("memory"), gpu_name: amounts.get("gpu")}
         native[key] = {name: value for name, value in named.items() if value not in (None, "")}
         native[key].update(mapping(amounts.get("custom"), f"resources.{key}.custom"))

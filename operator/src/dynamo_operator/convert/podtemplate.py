@@ -7,7 +7,7 @@ Ban: no annotations, no other field of the service. Callers: component.py.
 
 from __future__ import annotations
 
-from dynamo_operator.convert.documents import Document, items, mapping, pick
+from dynamo_operator.convert.documents import Document, entries, mapping, pick
 from dynamo_operator.convert.mainfields import MAIN_FIELDS, join_env_from, join_mounts, split_mounts
 
 MAIN = "main"
@@ -21,13 +21,15 @@ def compose(service: Document) -> Document | None:
         return None
     extra = mapping(service.get("extraPodSpec"), "extraPodSpec")
     own = mapping(extra.pop("mainContainer", None), "extraPodSpec.mainContainer")
-    others = [tidy_container(entry) for entry in items(extra.pop("containers", None), "extraPodSpec.containers")]
+    others = [tidy_container(entry) for entry in entries(extra.pop("containers", None), "extraPodSpec.containers")]
     containers = [_main_container(service, own), *(entry for entry in others if entry.get("name") != MAIN)]
     sidecar = service.get("frontendSidecar")
     if sidecar is not None and all(entry.get("name") != SIDECAR for entry in containers):
         containers.append(sidecar_container(mapping(sidecar, "frontendSidecar")))
     if extra.get("initContainers"):
-        extra["initContainers"] = [tidy_container(entry) for entry in extra["initContainers"]]
+        extra["initContainers"] = [
+            tidy_container(entry) for entry in entries(extra["initContainers"], "extraPodSpec.initContainers")
+        ]
     metadata = mapping(service.get("extraPodMetadata"), "extraPodMetadata")
     metadata = {key: value for key, value in metadata.items() if value}
     spec = {"spec": {**extra, "containers": containers}}
@@ -38,7 +40,7 @@ def decompose(component: Document) -> Document:
     """The pod fields of a v1alpha1 service, from a component's `podTemplate` and `compilationCache`."""
     template = mapping(component.get("podTemplate"), "podTemplate")
     spec = mapping(template.get("spec"), "podTemplate.spec")
-    containers = items(spec.pop("containers", None), "podTemplate.spec.containers")
+    containers = entries(spec.pop("containers", None), "podTemplate.spec.containers")
     main = mapping(find_container(containers, MAIN), "podTemplate.spec.containers[main]")
     main.pop("name", None)
     service: Document = {}
@@ -94,7 +96,7 @@ def _main_container(service: Document, own: Document) -> Document:
 
 
 def _speaks_of_pods(service: Document) -> bool:
-    mounts = items(service.get("volumeMounts"), "volumeMounts")
+    mounts = entries(service.get("volumeMounts"), "volumeMounts")
     present = ("resources", "envFromSecret", "livenessProbe", "readinessProbe", "extraPodMetadata", "frontendSidecar")
     return (
         any(service.get(key) is not None for key in present)

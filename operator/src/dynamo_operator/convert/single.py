@@ -7,7 +7,7 @@ Ban: no rules about single fields of a component. Callers: resources.py.
 from __future__ import annotations
 
 from dynamo_operator.convert import keep_alpha, keep_beta
-from dynamo_operator.convert.documents import Document, pick
+from dynamo_operator.convert.documents import Document, located, pick
 from dynamo_operator.convert.preserved import Preserved
 
 SHARED = ("backendFramework",)
@@ -17,8 +17,9 @@ _NAME = "serviceName"
 def spec_to_beta(spec: Document, kept: Preserved, object_name: str) -> tuple[Document, Preserved]:
     """The v1beta1 spec, and what it cannot say. A spec without `serviceName` is named after the object."""
     service = _inline(spec, _NAME)
-    component = keep_beta.restored(service, keep_beta.kept_of(kept.spec, kept.exact or None))
-    keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
+    with located("spec"):
+        component = keep_beta.restored(service, keep_beta.kept_of(kept.spec, kept.exact or None))
+        keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
     name = spec.get(_NAME)
     if name or "name" not in kept.unset:
         component["name"] = name or object_name
@@ -29,8 +30,9 @@ def spec_to_beta(spec: Document, kept: Preserved, object_name: str) -> tuple[Doc
 def spec_to_alpha(spec: Document, kept: Preserved, object_name: str) -> tuple[Document, Preserved]:
     """The v1alpha1 spec, and what it cannot say."""
     component = _inline(spec, "name")
-    service = keep_alpha.restored(component, keep_alpha.kept_of(kept.spec, kept.exact or None))
-    keeping = keep_beta.kept(component, service)
+    with located("spec"):
+        service = keep_alpha.restored(component, keep_alpha.kept_of(kept.spec, kept.exact or None))
+        keeping = keep_beta.kept(component, service)
     name = spec.get("name")
     if name and not (_NAME in kept.unset and name == object_name):
         service[_NAME] = name

@@ -38,13 +38,13 @@ def meaning(obj: dict[str, Any]) -> object:
 def payload(obj: dict[str, Any]) -> dict[str, Any]:
     """The decoded payload annotations of `obj`, without empty parts (Go writes some, we don't)."""
     annotations = obj["metadata"].get("annotations") or {}
-    return {key: canonical(_without_empty(json.loads(annotations[key]))) for key in PAYLOADS if key in annotations}
+    return {key: canonical(without_empty(json.loads(annotations[key]))) for key in PAYLOADS if key in annotations}
 
 
-def _without_empty(value: Any) -> Any:
+def without_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: kept for key, entry in value.items() if (kept := _without_empty(entry)) not in ({}, "", [])}
-    return [_without_empty(entry) for entry in value] if isinstance(value, list) else value
+        return {key: kept for key, entry in value.items() if (kept := without_empty(entry)) not in ({}, "", [])}
+    return [without_empty(entry) for entry in value] if isinstance(value, list) else value
 
 
 def graph(version: str, spec: dict[str, Any], **annotations: str) -> dict[str, Any]:
@@ -161,6 +161,7 @@ ALPHA_SERVICES = st.fixed_dictionaries(
         "autoscaling": st.just({"enabled": True, "minReplicas": 1, "maxReplicas": 2}),
         "ingress": st.just({"enabled": True, "host": "h"}),
         "inventedLater": st.just({"a": 1}),
+        "experimental": st.just({"grove": {"forceScalingGroup": True}}),
         "resources": st.fixed_dictionaries({}, optional={"requests": ALPHA_AMOUNTS, "limits": ALPHA_AMOUNTS}),
         "envs": ENV,
         "envFromSecret": WORDS,

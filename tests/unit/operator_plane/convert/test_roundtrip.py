@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dynamo_operator.convert import V1ALPHA1, V1BETA1, to_v1alpha1, to_v1beta1
+from dynamo_operator.convert import V1ALPHA1, V1BETA1, ConversionError, to_v1alpha1, to_v1beta1
 from tests.unit.operator_plane.convert.manifests import ALPHA_SPECS, BETA_SPECS, graph, meaning
 
 EXAMPLES = settings(max_examples=150, deadline=None)
@@ -71,3 +74,32 @@ def test_input_is_never_touched(alpha_spec: dict[str, Any], beta_spec: dict[str,
         spec.clear()
 
     assert (alpha, beta) == before
+
+
+WRONG = st.sampled_from([7, "x", True, None, [], {}, [3], ["x"], {"a": 1}])
+
+
+@EXAMPLES
+@given(st.one_of(ALPHA_SPECS, BETA_SPECS), st.data())
+def test_a_value_of_the_wrong_type_anywhere_is_converted_or_refused(spec: dict[str, Any], data: st.DataObject) -> None:
+    version, turn = (V1ALPHA1, to_v1beta1) if "services" in spec else (V1BETA1, to_v1alpha1)
+    place = data.draw(st.sampled_from(list(_places(spec))))
+    broken = _with_value(spec, place, data.draw(WRONG))
+
+    with contextlib.suppress(ConversionError):
+        turn(graph(version, broken))
+
+
+def _places(value: Any) -> Iterator[tuple[Any, ...]]:
+    yield ()
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in inner:
+        yield from ((key, *rest) for rest in _places(entry))
+
+
+def _with_value(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    if not place:
+        return new
+    changed = copy.copy(value)
+    changed[place[0]] = _with_value(value[place[0]], place[1:], new)
+    return changed
