@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from dynamo.frontend import debug, openapi
+from dynamo.frontend import openapi, views
 from dynamo.frontend.fleet import Fleet, Listed
 from dynamo.frontend.front import INFERENCE_ROUTES, Front
 from dynamo.wire.errors import InvalidRequest, MethodNotAllowed, NotFound, RequestError, error_body
@@ -56,7 +56,7 @@ def _add_health(app: FastAPI, deps: AppDeps) -> None:
             )
         cards = deps.fleet.cards
         endpoints = sorted({f"dyn://{card.namespace}.{card.component}.generate" for card in cards})
-        instances = [debug.instance(card) for card in cards]
+        instances = [views.instance(card) for card in cards]
         return JSONResponse({"status": "healthy", "endpoints": endpoints, "instances": instances})
 
     @app.get("/live", tags=["health"])
@@ -86,7 +86,7 @@ def _add_models(app: FastAPI, deps: AppDeps) -> None:
         base = model.removesuffix("/ready")
         served = deps.fleet.known(base)
         if base != model and served is not None:
-            return debug.model_readiness(base, served)
+            return views.model_readiness(base, served)
         raise NotFound(f"model: found {model!r}; no such model is served here", param="model", code="model_not_found")
 
 
@@ -94,23 +94,23 @@ def _add_debug(app: FastAPI, deps: AppDeps) -> None:
     @app.get("/debug/decisions", tags=["debug"])
     async def decisions() -> Response:
         """The last routing decisions with their reasons, newest first."""
-        return Response(debug.decisions(deps.fleet), media_type="application/json")
+        return Response(views.decisions(deps.fleet), media_type="application/json")
 
     @app.get("/debug/fleet", tags=["debug"])
     async def fleet() -> Response:
         """Every worker this frontend sees, and what its router knows of it."""
-        return Response(debug.fleet(deps.fleet), media_type="application/json")
+        return Response(views.fleet(deps.fleet), media_type="application/json")
 
 
 def _add_thresholds(app: FastAPI, deps: AppDeps) -> None:
     @app.get("/busy_threshold", tags=["admin"])
     async def read_thresholds() -> dict[str, Any]:
-        return {"thresholds": [debug.thresholds(model) for model in deps.fleet.models()]}
+        return {"thresholds": [views.thresholds(model) for model in deps.fleet.models()]}
 
     @app.post("/busy_threshold", tags=["admin"])
     async def set_thresholds(request: Request) -> dict[str, Any]:
         """Sets the given limits of one model; only `model` reads them."""
-        return debug.change_thresholds(deps.fleet, await request.body())
+        return views.change_thresholds(deps.fleet, await request.body())
 
 
 def _model(listed: Listed) -> dict[str, Any]:

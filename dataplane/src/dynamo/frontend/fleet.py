@@ -16,7 +16,7 @@ from dynamo.wire.errors import InvalidRequest, NotFound, Unavailable
 from dynamo.wire.router_events import Hashes, Load, Tier
 
 NewRouter = Callable[[Role], Router]
-"""Makes a router for aggregated, decode or prefill workers (`Role.AGGREGATED` stands for the first two)."""
+"""Makes a router for workers of a role; a model that mixes aggregated and decode workers gets an aggregated one."""
 
 
 class ServedModel:
@@ -25,6 +25,7 @@ class ServedModel:
     def __init__(self, name: str, new_router: NewRouter) -> None:
         self.name = name
         self._new_router = new_router
+        self._routes = Role.AGGREGATED
         self.router = new_router(Role.AGGREGATED)
         self.prefill_routers: dict[str, Router] = {}
         self.cards: Mapping[int, WorkerCard] = {}
@@ -42,6 +43,9 @@ class ServedModel:
         lengths = [card.context_length for card in serving if card.context_length]
         self.context_length = max(lengths, default=None)
         self.is_parallel = any(card.data_parallel_size > 1 for card in cards)
+        routes = Role.DECODE if {card.role for card in serving} == {Role.DECODE} else Role.AGGREGATED
+        if routes is not self._routes:
+            self._routes, self.router = routes, self._new_router(routes)
         self.router.set_workers(serving)
         prefill: dict[str, list[WorkerCard]] = {}
         for card in cards:
@@ -59,6 +63,13 @@ class ServedModel:
     @property
     def is_ready(self) -> bool:
         return any(space.is_ready for space in self.spaces)
+
+    def prefill_router(self, namespace: str) -> Router:
+        """Raises Unavailable when the namespace has lost its prefill workers since the request was routed."""
+        router = self.prefill_routers.get(namespace)
+        if router is None:
+            raise Unavailable(f"Model {self.name!r} has no prefill worker in {namespace}", retry_after_s=1)
+        return router
 
     def router_of(self, worker_id: int) -> Router | None:
         """The router that follows this worker's cache."""

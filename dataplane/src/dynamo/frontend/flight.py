@@ -10,6 +10,8 @@ from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.fleet import Found
 from dynamo.frontend.meter import Meter
 from dynamo.frontend.metrics.counts import UNKNOWN_MODEL, Counts, ModelCounts
+from dynamo.frontend.relay import Collector
+from dynamo.frontend.responses import ResponsesForm
 from dynamo.process.logs import EventLog, Value
 from dynamo.router import Ask, Decision
 from dynamo.wire.errors import Cancelled, Overloaded, RequestError
@@ -27,9 +29,10 @@ class Flight:
         "endpoint",
         "error",
         "exchange",
+        "form",
         "found",
         "meter",
-        "status",
+        "relay",
         "tries",
     )
 
@@ -44,7 +47,9 @@ class Flight:
         self.decision: Decision | None = None
         self.meter: Meter | None = None
         self.tries = 0
-        self.status = 200
+        self.form: ResponsesForm | None = None
+        """None: the answer goes out in the worker's own form."""
+        self.relay: Collector | None = None
         self.error: RequestError | None = None
 
     def admitted(self, call: Call, found: Found) -> None:
@@ -123,7 +128,7 @@ class Flight:
             "endpoint": self.endpoint.value,
             "model": self.call.model[:256] if self.call else None,
             "kind": self.kind,
-            "status": self.error.status if self.error is not None else self.status,
+            "status": self.error.status if self.error is not None else 200,
             "duration_s": round(now_s - self.exchange.received_s, 6),
         }
         if (decision := self.decision) is not None:

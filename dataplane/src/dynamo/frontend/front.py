@@ -19,6 +19,7 @@ INFERENCE_ROUTES: dict[bytes, Endpoint] = {
     b"/v1/chat/completions": Endpoint.CHAT,
     b"/v1/completions": Endpoint.COMPLETIONS,
     b"/v1/embeddings": Endpoint.EMBEDDINGS,
+    b"/v1/responses": Endpoint.RESPONSES,
 }
 
 

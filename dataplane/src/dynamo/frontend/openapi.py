@@ -15,6 +15,7 @@ _ROUTES: dict[str, tuple[str, frozenset[str], tuple[str, ...]]] = {
     "/v1/chat/completions": ("Answer a conversation", fields.CHAT, ("model", "messages")),
     "/v1/completions": ("Continue a text", fields.COMPLETIONS, ("model", "prompt")),
     "/v1/embeddings": ("Embed texts", fields.EMBEDDINGS, ("model", "input")),
+    "/v1/responses": ("Answer through the Responses API", fields.RESPONSES, ("model", "input")),
 }
 _STATUSES = {
     "200": "The answer, as JSON or as server-sent events",

@@ -1,8 +1,8 @@
 """A request's way through the frontend, top to bottom.
 
-accept -> parse -> admit -> tokenize (only if the router needs it) -> decide -> stream -> account. Read `serve` first.
-Everything slow or bulky is elsewhere: bytes flow in `relay`, sockets live in `upstream` and `listener`, prompts become
-hashes in `asking`, choices are made by `dynamo.router`.
+accept -> parse -> admit -> tokenize (only if the router needs it) -> decide -> [prefill leg] -> stream -> account. Read
+`serve` first. Everything slow or bulky is elsewhere: bytes flow in `relay`, sockets live in `upstream` and `listener`,
+prompts become hashes in `asking`, choices are made by `dynamo.router`, prefill legs are run by `disagg`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ import msgspec
 
 from dynamo.frontend.asking import Asking
 from dynamo.frontend.calls import Call, Endpoint, check_content_type, parse_call, with_headers, without_hints
+from dynamo.frontend.disagg import PrefillLeg
 from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.fleet import Fleet, ServedModel
 from dynamo.frontend.flight import Flight
 from dynamo.frontend.meter import Meter
 from dynamo.frontend.metrics.counts import Counts
 from dynamo.frontend.relay import Answer, Collector, StreamRelay
+from dynamo.frontend.responses import ResponsesRelay, parse_responses_call
 from dynamo.frontend.upstream import AnswerCut, Pool, WorkerUnreachable
 from dynamo.frontend.worker_answers import error_of
+from dynamo.frontend.worker_requests import send, worker_request
 from dynamo.process.logs import EventLog
 from dynamo.router import Ask, Decision, Router
+from dynamo.wire.cards import ModelType, Role
 from dynamo.wire.errors import Cancelled, Internal, RequestError, Unavailable
-from dynamo.wire.http1 import Headers, request_head
+from dynamo.wire.http1 import Headers
 from dynamo.wire.openai_usage import read_usage
-from dynamo.wire.sse import error_frames
 
 TRIES = 2
 """Workers asked at most: the second only when the first was lost before a byte of its answer."""
-PASSED_ON = frozenset({b"traceparent", b"tracestate", b"baggage", b"x-mocker-fault"})
-"""Client headers that the engine gets as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +72,17 @@ class Pipeline:
         self._log = log
         self._policy = policy
         self._clock = clock
+        self._prefill = PrefillLeg(pool, log, inhibit_s=policy.inhibit_s, clock=clock)
         self._serial = 0
 
     async def serve(self, exchange: Exchange, endpoint: Endpoint) -> None:
         """Answers `exchange`; never raises."""
         flight = Flight(exchange, endpoint, self._counts)
         try:
-            check_content_type(exchange.fields)
-            call = with_headers(
-                parse_call(endpoint, exchange.body, hides_usage=self._policy.hides_usage), exchange.fields
-            )
+            call = self._parse(flight)
             found = self._fleet.find(call.model, call.needs)
             flight.admitted(call, found)
-            flight.ask = await self._asking.ask(exchange.request_id, call, found)
+            flight.ask = await self._asking.ask(self._next_id(exchange), call, found)
             await self._carry(flight, call, found.model)
         except RequestError as error:
             self._refuse(flight, error)
@@ -95,9 +94,12 @@ class Pipeline:
         finally:
             flight.close(self._clock(), self._log)
 
-    def _parse(self, exchange: Exchange, endpoint: Endpoint) -> Call:
-        policy = self._policy
+    def _parse(self, flight: Flight) -> Call:
+        policy, exchange, endpoint = self._policy, flight.exchange, flight.endpoint
         check_content_type(exchange.fields)
+        if endpoint is Endpoint.RESPONSES:
+            call, flight.form = parse_responses_call(exchange.body)
+            return with_headers(call, exchange.fields) if policy.allows_hints else without_hints(call)
         is_strict = not policy.allows_unknown_fields
         call = parse_call(endpoint, exchange.body, hides_usage=policy.hides_usage, is_strict=is_strict)
         return with_headers(call, exchange.fields) if policy.allows_hints else without_hints(call)
@@ -150,14 +152,13 @@ class Pipeline:
             on_tokens=lambda count: router.tokens(request_id, count),
         )
         explained = _explain(exchange, decision)
-        relay: Collector = (
-            StreamRelay(exchange, meter, headers=explained, strips_usage=call.strips_usage)
-            if call.is_stream
-            else Collector()
-        )
-        request = _request(exchange, call, model, decision)
+        relay = flight.relay = _relay(flight, call, meter, explained)
+        card = model.cards.get(decision.worker_id)
+        if card is not None and card.role is Role.DECODE and call.needs is not ModelType.EMBEDDINGS:
+            call = await self._prefill.run(flight, call, model.prefill_router(card.namespace))
+        request = worker_request(exchange, call, model, decision)
         try:
-            answer = await self._send(decision.address, request, relay)
+            answer = await send(self._pool, decision.address, request, relay)
         except AnswerCut as error:
             self._log.warning(
                 "answer cut", request_id=exchange.request_id, worker=decision.worker_name, error=str(error)
@@ -166,34 +167,14 @@ class Pipeline:
         if answer is not None:
             self._answer(flight, meter, answer, explained)
 
-    async def _send(self, address: str, request: bytes, relay: Collector) -> Answer | None:
-        """A kept connection may have been closed by the worker meanwhile: then the same worker gets one fresh try."""
-        connection = await self._pool.connection(address)
-        try:
-            is_first_use = not connection.is_stale
-            relay.connection = connection
-            connection.send(request, relay)
-            try:
-                return await relay.done
-            except WorkerUnreachable:
-                if is_first_use:
-                    raise
-            connection = relay.connection = await self._pool.connection(address, fresh=True)
-            relay.renew()
-            connection.send(request, relay)
-            return await relay.done
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-
     def _answer(self, flight: Flight, meter: Meter, answer: Answer, headers: Headers) -> None:
         """Answers in one piece: unary ones, and refusals of the worker."""
         meter.usage = read_usage(answer.body)
         if (error := error_of(answer)) is not None:
             raise error
         meter.answered(self._clock())
-        flight.status = answer.status
-        flight.exchange.answer(answer.status, answer.body, answer.content_type, headers)
+        body = answer.body if flight.form is None else flight.form.whole(answer.body)
+        flight.exchange.answer(answer.status, body, answer.content_type, headers)
 
     def _refuse(self, flight: Flight, error: RequestError) -> None:
         flight.error = error
@@ -201,10 +182,19 @@ class Pipeline:
         if exchange.is_over:
             return
         if exchange.has_started:
-            exchange.write(error_frames(error))
+            assert isinstance(flight.relay, StreamRelay), "only streams start before they are whole"
+            exchange.write(flight.relay.ending(error))
             exchange.end_stream()
         else:
             exchange.refuse(error, status=self._policy.overload_status if error.status == 529 else None)
+
+
+def _relay(flight: Flight, call: Call, meter: Meter, headers: Headers) -> Collector:
+    if not call.is_stream:
+        return Collector()
+    if flight.form is None:
+        return StreamRelay(flight.exchange, meter, headers=headers, strips_usage=call.strips_usage)
+    return ResponsesRelay(flight.exchange, meter, flight.form, headers=headers)
 
 
 async def _turn(router: Router, ask: Ask) -> None:
@@ -218,20 +208,6 @@ async def _turn(router: Router, ask: Ask) -> None:
     except asyncio.CancelledError:
         router.abandon(ask.request_id)
         raise
-
-
-def _request(exchange: Exchange, call: Call, model: ServedModel, decision: Decision) -> bytes:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(call.body)),
-        (b"x-request-id", exchange.request_id.encode("latin-1")),
-    ]
-    if model.is_parallel:
-        headers.append((b"x-data-parallel-rank", b"%d" % decision.dp_rank))
-    if not PASSED_ON.isdisjoint(exchange.fields):
-        headers += [(name, value) for name, value in exchange.headers if name in PASSED_ON]
-    host = decision.address.partition("://")[2].encode()
-    return request_head(b"POST", call.target, host, headers) + call.body
 
 
 def _explain(exchange: Exchange, decision: Decision) -> Headers:

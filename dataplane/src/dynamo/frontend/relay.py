@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.meter import Meter
 from dynamo.frontend.upstream import AnswerCut, WorkerConnection, WorkerUnreachable
+from dynamo.wire.errors import RequestError
 from dynamo.wire.http1 import AnswerHead, Headers
 from dynamo.wire.openai_usage import USAGE_KEY, tap
-from dynamo.wire.sse import FrameTooLong, WholeFrames
+from dynamo.wire.sse import FrameTooLong, WholeFrames, error_frames
 
 MAX_UNARY_BYTES = 256 * 1024 * 1024
 EVENT_STREAM = b"text/event-stream"
@@ -120,10 +121,17 @@ class StreamRelay(Collector):
             # Most pieces are one frame of one line: its first line end is the one before the last byte.
             count = 1 if payload.find(b"\n") == len(payload) - 2 else payload.count(b"\n\n")
             self._meter.frames(payload, count, self.connection.waits_since_s)
+        self._pass_on(payload, raw)
+
+    def _pass_on(self, payload: bytes, raw: bytes | None) -> None:
         if raw is not None and self._write_chunk is not None:
             self._write_chunk(raw)
         elif payload:
             self._exchange.write(payload)
+
+    def ending(self, error: RequestError) -> bytes:
+        """What follows the last whole frame when the stream cannot go on."""
+        return error_frames(error)
 
     def end(self) -> None:
         if not self._is_streaming:

@@ -98,9 +98,16 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
 
 
 def _router(config: RouterConfig, role: Role) -> Router:
-    """Prefill workers hold a request only while they compute it, so its blocks are no lasting load there (§2.11)."""
+    """Tiers of a disaggregated graph weigh other things.
+
+    A prefill worker holds blocks only while it computes them. A decode worker gets its prompt's blocks sent, whatever
+    it has cached, and computes no prompt.
+    """
     if role is Role.PREFILL:
         config = replace(config, tracks_active_blocks=False)
+    elif role is Role.DECODE:
+        weights = replace(config.weights, overlap_credit=0.0)
+        config = replace(config, weights=weights, assumes_kv_reuse=False, tracks_prefill_tokens=False)
     return Router(config, rng=random.Random(), clock=time.monotonic)  # noqa: S311  # ties, not secrets
 
 

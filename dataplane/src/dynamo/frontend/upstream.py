@@ -74,11 +74,11 @@ class WorkerConnection(asyncio.Protocol):
         "_pool",
         "_receiver",
         "_transport",
-        "_was_used",
         "address",
         "has_answered",
         "idle_since_s",
         "waits_since_s",
+        "was_used",
     )
 
     def __init__(self, pool: Pool, address: str) -> None:
@@ -94,7 +94,8 @@ class WorkerConnection(asyncio.Protocol):
         """A whole chunk may be passed on as it is, without the decoder."""
         self._left: int | None = 0
         """Body bytes still to come; None: up to the end of the connection."""
-        self._was_used = False
+        self.was_used = False
+        """An earlier exchange went over this connection: the worker may have closed it meanwhile."""
         self.idle_since_s = 0.0
         self.waits_since_s = 0.0
         """When the request was sent or the last bytes came; 0 while idle or while we ourselves stopped reading.
@@ -117,11 +118,6 @@ class WorkerConnection(asyncio.Protocol):
         self.has_answered = False
         self.waits_since_s = self._pool.clock()
         self._transport.write(request)
-
-    @property
-    def is_stale(self) -> bool:
-        """True when an earlier exchange went over this connection: the worker may have closed it meanwhile."""
-        return self._was_used
 
     @property
     def is_open(self) -> bool:
@@ -234,7 +230,7 @@ class WorkerConnection(asyncio.Protocol):
         if rest or not self._head.keeps_alive or self._transport is None:
             self.abort()
         else:
-            self._was_used = True
+            self.was_used = True
             self._transport.resume_reading()
             self._pool.take_back(self)
         receiver.end()
