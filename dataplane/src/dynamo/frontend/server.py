@@ -31,6 +31,8 @@ from dynamo.process.logs import EventLog
 from dynamo.router import Router, RouterConfig
 from dynamo.wire.cards import Role
 
+FETCH_TIMEOUT_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -58,10 +60,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
     counts = Counts()
     fleet = Fleet(lambda role: _router(settings.router, role), settings.namespaces)
     pool = Pool(clock=time.monotonic, deadlines=settings.deadlines)
-    async with (
-        httpx.AsyncClient(timeout=10, trust_env=False) as http,
-        EventFeed(fleet, HttpStateSource(http), log) as feed,
-    ):
+    async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, trust_env=False) as http:
         shelf = TokenizerShelf(http, counts, log, cache_bytes=settings.tokenizer_cache_bytes, clock=time.monotonic)
         asking = Asking(shelf, counts, clock=time.monotonic)
         pipeline = Pipeline(fleet, pool, asking, counts, log, settings.policy, clock=time.monotonic)
@@ -69,27 +68,23 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
         gate = Gate(front.serve, settings.limits, clock=time.monotonic, wall=time.time)
         exposition = Exposition(fleet, counts, gate, shelf, settings)
         front.mount(create_app(AppDeps(fleet, front, exposition.text, settings.allows_admin)))
-        is_seen = asyncio.Event()
-
-        async def follow() -> None:
-            async for cards in discovery.watch():
-                fleet.update(cards)
-                feed.follow([card for card in fleet.cards if settings.router.uses_kv_events])
-                counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
-                shelf.warm_up(fleet.models())
-                is_seen.set()
-
         tls = _tls_context(settings.tls) if settings.tls else None
         port = await gate.open(settings.host, settings.port, tls=tls, backlog=settings.backlog)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(follow()),
-                tasks.create_task(gate.run()),
-                tasks.create_task(pool.run()),
-                tasks.create_task(watch_loop_delay(counts, clock=time.monotonic)),
-            ]
-            await is_seen.wait()
+        is_seen = asyncio.Event()
+        async with EventFeed(fleet, HttpStateSource(http), log) as feed, asyncio.TaskGroup() as tasks:
+
+            async def follow() -> None:
+                async for cards in discovery.watch():
+                    fleet.update(cards)
+                    feed.follow(fleet.cards if settings.router.uses_kv_events else ())
+                    counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
+                    shelf.warm_up(fleet.models())
+                    is_seen.set()
+
+            duties = (follow(), gate.run(), pool.run(), watch_loop_delay(counts, clock=time.monotonic))
+            running = [tasks.create_task(duty) for duty in duties]
             try:
+                await is_seen.wait()
                 yield Running(port, front, fleet)
             finally:
                 shelf.close()
