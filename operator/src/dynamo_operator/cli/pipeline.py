@@ -15,10 +15,12 @@ from dynamo_operator.cli.manifests import Document
 from dynamo_operator.convert import to_v1beta1
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.render import RenderContext, RenderError, render, render_component_deployment
-from dynamo_operator.validate import validate, warnings
+from dynamo_operator.validate import Context, validate, warnings
+from dynamo_operator.validate.text_forms import LABEL_FORM, is_label
 
 GRAPH = "DynamoGraphDeployment"
 COMPONENT = "DynamoComponentDeployment"
+USUAL_NAMESPACE = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,18 @@ class Rendered:
 
 def render_document(document: Document, namespace: str | None) -> Rendered:
     """Raises Refused with every violation. `namespace` None: what the manifest says, or `default`."""
-    violations = validate(document.value)
+    if namespace is not None and not is_label(namespace):
+        raise Refused(f"--namespace: found {namespace!r}", f"allowed: {LABEL_FORM}")
+    metadata = document.value.get("metadata")
+    given = namespace or (metadata.get("namespace") if isinstance(metadata, Mapping) else None)
+    where = str(given or USUAL_NAMESPACE)
+    cluster = Context(namespace=where)
+    violations = validate(document.value, cluster)
     if violations:
         lines = [f"  {document.file}:{document.line(each.path)}: {each}" for each in violations]
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         raise Refused("\n".join([f"{document.title} has {count}:", *lines]))
-    given = namespace or document.value["metadata"].get("namespace")
-    context = RenderContext(namespace=given or "default")
+    context = RenderContext(namespace=where)
     try:
         current = to_v1beta1(document.value)
         objects = (
@@ -54,10 +61,10 @@ def render_document(document: Document, namespace: str | None) -> Rendered:
         raise Refused(f"{document.title}: {error}") from error
     return Rendered(
         name=document.name,
-        namespace=context.namespace,
+        namespace=where,
         is_namespace_given=bool(given),
         objects=tuple(objects),
-        warnings=warnings(document.value),
+        warnings=warnings(document.value, cluster),
     )
 
 

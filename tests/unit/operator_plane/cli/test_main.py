@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 DYNAMO = Path(sys.executable).with_name("dynamo")
+EXAMPLE = str(Path(__file__).parents[4] / "examples" / "agg.yaml")
 
 
 def dynamo(*arguments: str | Path, state: Path) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,10 @@ def test_help_loads_nothing_heavy() -> None:
         pytest.param(
             ["render", "-f", "nowhere.yaml"], 1, "error: there is no file nowhere.yaml", id="missing-to-render"
         ),
+        pytest.param(["render", "-f", EXAMPLE, "-n", "My_Shop"], 1, "--namespace: found 'My_Shop'", id="bad-namespace"),
+        pytest.param(
+            ["render", "-f", EXAMPLE, "-n", "s" * 60], 1, "at most 2 for the graph's name", id="namespace-too-long"
+        ),
         pytest.param(["up", "-f", "x", "--prot", "1"], 2, "No such option", id="unknown-flag"),
         pytest.param(["up", "-f", "x", "--port", "many"], 2, "valid integer", id="wrong-type"),
         pytest.param(["up", "-f", "x", "--demo", "-d"], 1, "do not go together", id="demo-detached"),
@@ -58,7 +63,7 @@ def test_mistakes_get_a_line_and_no_stack_trace(tmp_path: Path, arguments: list[
 def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "dynamo").write_text("a file where a folder should be")
 
-    answer = dynamo("up", "-f", Path(__file__).parents[4] / "examples" / "agg.yaml", state=tmp_path)
+    answer = dynamo("up", "-f", EXAMPLE, state=tmp_path)
 
     assert answer.returncode == 1
     assert answer.stderr.startswith("error: ")
@@ -66,9 +71,8 @@ def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    example = Path(__file__).parents[4] / "examples" / "agg.yaml"
     render = subprocess.Popen(
-        [DYNAMO, "render", "-f", example], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [DYNAMO, "render", "-f", EXAMPLE, "-n", "shop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert render.stdout is not None
     render.stdout.close()

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dynamo_operator.cli.rendering import print_rendered, yaml_text
+
+EXAMPLE = Path(__file__).parents[4] / "examples" / "agg-router.yaml"
+
+
+@pytest.mark.parametrize(
+    "text", ["n", "Y", "on", "1e3", "12e03", "1234e567", "0o17", "0x1F", "1_000", "1.", "+1", "1.5"]
+)
+def test_text_that_kubectl_would_take_for_something_else_is_quoted(text: str) -> None:
+    assert yaml_text([{"v": text}]) == f"---\nv: '{text}'\n"
+
+
+@pytest.mark.parametrize("text", ["note", "--port", "a-1", "-m", "é"])
+def test_plain_text_stays_plain(text: str) -> None:
+    assert yaml_text([{"v": text}]) == f"---\nv: {text}\n"
+
+
+def test_scripts_stay_readable() -> None:
+    assert yaml_text([{"v": "set -e\nrun\n"}]) == "---\nv: |\n  set -e\n  run\n"
+
+
+def test_what_is_printed_can_be_applied(capsys: pytest.CaptureFixture[str]) -> None:
+    """A cluster takes no owner without its uid, and no object whose namespace is not the one its values name."""
+    print_rendered(EXAMPLE, as_json=False, namespace="shop")
+
+    objects = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert {each["metadata"]["namespace"] for each in objects} == {"shop"}
+    assert not [each for each in objects if "ownerReferences" in each["metadata"]]
+
+
+def test_a_namespace_nobody_named_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rendered(EXAMPLE, as_json=True, namespace=None)
+
+    said = capsys.readouterr()
+    assert {each["metadata"]["namespace"] for each in json.loads(said.out)["items"]} == {"default"}
+    assert "names no namespace, so this is for default; --namespace chooses" in said.err
