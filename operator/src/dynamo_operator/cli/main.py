@@ -29,7 +29,7 @@ app = typer.Typer(
 File = Annotated[
     Path, typer.Option("--file", "-f", help="Manifest: one or more YAML documents; '-' reads standard input.")
 ]
-GraphName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A graph; may be left out if only one is up.")]
+GraphName = Annotated[str | None, typer.Argument(metavar="NAME", help="A graph; may be left out if only one is up.")]
 
 
 @app.command()
@@ -75,7 +75,9 @@ def ps(output: Annotated[Literal["table", "json"], typer.Option("--output", "-o"
 @app.command()
 def logs(
     name: GraphName = None,
-    component: Annotated[str | None, typer.Argument(help="A component or one of its processes; default: all.")] = None,
+    component: Annotated[
+        str | None, typer.Argument(metavar="COMPONENT", help="A component or one of its processes; default: all.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing what is written.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Last lines of each process.")] = 100,
 ) -> None:
@@ -118,6 +120,11 @@ def main() -> None:
         _complain(f"{error.strerror or error}{where}", hint)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:  # the last resort: a user gets one line, and the trace is kept for a report
+        from dynamo_operator.local.bugs import bug_line
+
+        print(bug_line(error), file=sys.stderr)
+        sys.exit(70)
 
 
 def _complain(message: str, hint: str) -> None:

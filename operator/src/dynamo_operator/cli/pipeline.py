@@ -20,6 +20,7 @@ from dynamo_operator.validate.text_forms import LABEL_FORM, is_label
 
 GRAPH = "DynamoGraphDeployment"
 COMPONENT = "DynamoComponentDeployment"
+OTHER_KINDS = (COMPONENT, "DynamoGraphDeploymentRequest", "DynamoGraphDeploymentScalingAdapter")
 USUAL_NAMESPACE = "default"
 
 
@@ -74,8 +75,8 @@ def choose_graph(documents: Sequence[Document], wanted: str | None) -> tuple[Doc
     names = [document.name for document in graphs]
     if not graphs:
         found = ", ".join(document.title for document in documents)
-        kinds = difflib.get_close_matches(documents[0].kind, [GRAPH], n=1)
-        hint = f"did you mean kind: {GRAPH}, apiVersion: nvidia.com/v1beta1?" if kinds else ""
+        kinds = difflib.get_close_matches(documents[0].kind, [GRAPH, *OTHER_KINDS], n=1)
+        hint = f"did you mean kind: {GRAPH}, apiVersion: nvidia.com/v1beta1?" if kinds == [GRAPH] else ""
         raise Refused(f"{documents[0].file} holds no {GRAPH}; found: {found}", hint)
     if wanted is not None and wanted not in names:
         near = difflib.get_close_matches(wanted, names, n=1)

@@ -23,7 +23,7 @@ from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.plan import PlanSettings, plan
 from dynamo_operator.local.sockets import FreePorts
 from dynamo_operator.local.specs import Plan
-from dynamo_operator.local.state import StateFolder, state_root
+from dynamo_operator.local.state import AlreadyUp, StateFolder, state_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,12 @@ def bring_up(options: UpOptions) -> None:
     document, notes = choose_graph(read_documents(options.file), options.graph)
     rendered = render_document(document, None)
     folder = StateFolder(state_root(os.environ) / document.name)
+    if folder.is_up():
+        raise AlreadyUp(folder.graph)
+    todo = make_plan(rendered, folder, options)
     folder.create()
     with folder.locked():
         folder.begin()
-        todo = make_plan(rendered, folder, options)
         _say(console, [*(f"warning: {text}" for text in rendered.warnings), *_as_notes([*notes, *todo.notes])])
         if not options.is_detached:
             run_here(todo, folder, options.questions, console)
@@ -68,6 +70,7 @@ def make_plan(rendered: Rendered, folder: StateFolder, options: UpOptions) -> Pl
         host=options.host,
         take_port=ports.take,
         is_available=is_available,
+        exists=os.path.exists,
         frontend_port=ports.claim(options.port) if options.port is not None else None,
     )
     return plan(rendered.name, rendered.objects, settings)

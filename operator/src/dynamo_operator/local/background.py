@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from dynamo_operator.local.bugs import bug_line
 from dynamo_operator.local.environment import inherited
 from dynamo_operator.local.specs import Plan
 from dynamo_operator.local.state import GraphState, StateFolder
@@ -40,4 +41,8 @@ async def _supervise(plan: Plan, folder: StateFolder) -> GraphState:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    try:
+        sys.exit(main(sys.argv))
+    except Exception as error:  # its log is shown to the user: one line there, the trace in a file
+        print(bug_line(error), file=sys.stderr)
+        sys.exit(70)

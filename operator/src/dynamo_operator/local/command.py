@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,6 +12,7 @@ from dynamo_operator.local.expand import expand
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
 _PORT_FLAG = re.compile(r"--(?:[a-z-]+-)?port")
+_TIMINGS_FLAG = "--planner-profile-data"
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 
 
@@ -30,6 +31,29 @@ def module_of(argv: Sequence[str]) -> str | None:
     """The module that `python -m` runs, also inside a shell script; None when the command is something else."""
     found = _MODULE.search(" ".join(argv))
     return found.group(1) if found else None
+
+
+def without_image_files(argv: Sequence[str], exists: Callable[[str], bool]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The mocker's command without measured timings that only its image holds, and a note for each left out.
+
+    It has timings of its own; upstream's example manifests name a folder of the image.
+    """
+    if module_of(argv) != "dynamo.mocker" or is_shell(argv):
+        return tuple(argv), ()
+    kept: list[str] = []
+    notes: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != _TIMINGS_FLAG:
+            kept.append(word)
+            continue
+        path = value if equals else next(words, "")
+        if PurePosixPath(path).is_absolute() and not exists(path):
+            notes.append(f"{flag} is left out: {path} is not on this machine; the mocker's own timings are used")
+        else:
+            kept += [word] if equals or not path else [word, path]
+    return tuple(kept), tuple(notes)
 
 
 def is_shell(argv: Sequence[str]) -> bool:

@@ -6,12 +6,13 @@ starts, so every refusal comes first. What a pod template says and this machine 
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynamo_operator.local.command import command_line, is_shell, module_of
+from dynamo_operator.local.command import command_line, is_shell, module_of, without_image_files
 from dynamo_operator.local.environment import Pod, environment, ignored
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.ports import assign_ports, named_port
@@ -22,6 +23,7 @@ Json = Mapping[str, Any]
 _LABEL = "nvidia.com/dynamo-"
 _OPTIONAL_ROLES = frozenset({"planner", "epp"})
 _WORKER_ROLES = frozenset({"worker", "prefill", "decode"})
+_OWN_MODULES = ("dynamo.frontend", "dynamo.mocker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class PlanSettings:
     """A free port; given a number, that one or the next free one. The same port is never given twice."""
     is_available: Callable[[str], bool]
     """Whether `python -m <module>` can start here."""
+    exists: Callable[[str], bool]
+    """Whether there is a file or folder of this path."""
     frontend_port: int | None = None
     """The first frontend's port; None: what the manifest says, or the next free one."""
 
@@ -60,7 +64,9 @@ def plan(graph: str, objects: Iterable[Json], settings: PlanSettings) -> Plan:
     """Raises Refused for a component that cannot run here: no command, or an engine that is not installed."""
     notes: dict[str, list[str]] = defaultdict(list)
     processes: list[ProcessSpec] = []
-    for component in _components(objects):
+    components = list(_components(objects))
+    _check_engines(components, settings)
+    for component in components:
         if not _runs_here(component, settings, notes):
             continue
         for text in ignored(component.pod_spec, component.container):
@@ -115,16 +121,36 @@ def _runs_here(component: _Component, settings: PlanSettings, notes: dict[str, l
             f"component {component.name!r} has no command: on a cluster its image brings one, here nothing does",
             "give its main container a command, for example [python3, -m, dynamo.mocker]",
         )
-    module = module_of(words)
-    if module is None or not module.startswith("dynamo.") or settings.is_available(module):
-        return True
-    if component.role in _OPTIONAL_ROLES:
-        notes[f"left out: {module} is not installed here"].append(component.name)
+    if (missing := _missing_module(component, settings)) is not None:
+        notes[f"left out: {missing} is not installed here"].append(component.name)
         return False
-    raise Refused(
-        f"component {component.name!r} runs {module}, which is not installed here",
-        "to try the same graph without that engine, use the mocker: dynamo up -f examples/agg-router.yaml",
-    )
+    return True
+
+
+def _check_engines(components: Iterable[_Component], settings: PlanSettings) -> None:
+    """Refuses components that cannot be left out and whose engine is not installed, all of one engine at once."""
+    missing: dict[str, list[str]] = defaultdict(list)
+    for component in components:
+        module = _missing_module(component, settings)
+        if module is not None and component.role not in _OPTIONAL_ROLES:
+            missing[module].append(repr(component.name))
+    for module, names in missing.items():
+        subject, verb = ("component", "runs") if len(names) == 1 else ("components", "run")
+        near = difflib.get_close_matches(module, _OWN_MODULES, n=1)
+        raise Refused(
+            f"{subject} {', '.join(names)} {verb} {module}, which is not installed here",
+            f"did you mean {near[0]}?"
+            if near
+            else "to try the graph without that engine, make the command [python3, -m, dynamo.mocker] in a copy of the "
+            "file and drop the engine's own args; examples/agg-router.yaml shows how",
+        )
+
+
+def _missing_module(component: _Component, settings: PlanSettings) -> str | None:
+    """The part of this product that the component runs, if it is not installed here."""
+    module = module_of(command_line(component.container, {}, {}, settings.python))
+    is_ours = module is not None and module.startswith("dynamo.")
+    return module if module is not None and is_ours and not settings.is_available(module) else None
 
 
 def _process(
@@ -142,7 +168,10 @@ def _process(
         notes += (f"port {ports.evaded} is taken, so the frontend listens on {ports.http}; --port chooses another",)
     if ports.system is not None:
         env["DYN_SYSTEM_PORT"] = str(ports.system)
-    argv = command_line(component.container, env, ports.moved, settings.python)
+    argv, left_out = without_image_files(
+        command_line(component.container, env, ports.moved, settings.python), settings.exists
+    )
+    notes += left_out
     return ProcessSpec(
         name=f"{component.name.lower()}-{index}",
         pod=pod.name,

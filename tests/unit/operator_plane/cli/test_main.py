@@ -70,6 +70,36 @@ def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_a_bug_is_one_line_and_its_trace_is_kept(tmp_path: Path, level: str) -> None:
+    code = (
+        "import sys, dynamo_operator.cli.running as running, dynamo_operator.cli.main as cli\n"
+        "def fail(**flags): raise RuntimeError('no wheels')\n"
+        "running.show_running, sys.argv = fail, ['dynamo', 'ps']\n"
+        "cli.main()"
+    )
+    env = {"XDG_STATE_HOME": str(tmp_path), "DYN_LOG": level}
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+
+    log = tmp_path / "dynamo" / "last-bug.log"
+    assert answer.returncode == 70
+    assert "bug: RuntimeError: no wheels" in answer.stderr
+    assert ("Traceback" in answer.stderr) == (level == "debug")
+    assert log.exists() == (level == "info")
+    assert str(log) in answer.stderr or level == "debug"
+
+
+def test_a_refused_graph_leaves_no_trace(tmp_path: Path) -> None:
+    manifest = tmp_path / "vllm.yaml"
+    manifest.write_text(Path(EXAMPLE).read_text().replace("dynamo.mocker", "dynamo.vllm"))
+
+    answer = dynamo("up", "-f", manifest, state=tmp_path / "state")
+
+    assert "component 'worker' runs dynamo.vllm, which is not installed here" in answer.stderr
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     render = subprocess.Popen(
         [DYNAMO, "render", "-f", EXAMPLE, "-n", "shop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

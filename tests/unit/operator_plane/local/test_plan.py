@@ -38,6 +38,7 @@ def planned(*objects: dict[str, Any], **changes: Any) -> Plan:
         "host": "127.0.0.1",
         "take_port": free_from(20_000),
         "is_available": lambda module: module in {"dynamo.frontend", "dynamo.mocker"},
+        "exists": lambda path: path.startswith("/here"),
         **changes,
     }
     return plan("graph", objects, PlanSettings(**settings))
@@ -286,6 +287,38 @@ def test_an_engine_that_is_not_installed_is_refused_by_name(command: list[str]) 
         planned(FRONTEND, a_deployment("decode", command=command))
 
     assert "mocker" in refusal.value.hint
+
+
+def test_all_components_that_lack_an_engine_are_named() -> None:
+    command = ["python3", "-m", "dynamo.sglang"]
+
+    with pytest.raises(Refused, match=r"components 'Decode', 'Prefill' run dynamo\.sglang"):
+        planned(FRONTEND, a_deployment("Decode", command=command), a_deployment("Prefill", command=command))
+
+
+def test_a_misspelt_module_is_refused_with_the_nearest() -> None:
+    with pytest.raises(Refused) as refusal:
+        planned(a_deployment(command=["python3", "-m", "dynamo.moker"]))
+
+    assert refusal.value.hint == "did you mean dynamo.mocker?"
+
+
+@pytest.mark.parametrize(
+    ("args", "kept", "said"),
+    [
+        pytest.param(["--planner-profile-data", "/image/x", "--port", "1"], ["--port", "1"], 1, id="in-the-image"),
+        pytest.param(["--planner-profile-data=/image/x"], [], 1, id="in-one-word"),
+        pytest.param(["--planner-profile-data", "/here/x"], ["--planner-profile-data", "/here/x"], 0, id="here"),
+        pytest.param(["--planner-profile-data", "x.npz"], ["--planner-profile-data", "x.npz"], 0, id="relative"),
+        pytest.param(["--planner-profile-data"], ["--planner-profile-data"], 0, id="the-mocker-will-complain"),
+    ],
+)
+def test_the_mocker_does_without_timings_that_only_its_image_has(args: list[str], kept: list[str], said: int) -> None:
+    made = planned(a_deployment(command=["python3", "-m", "dynamo.mocker"], args=args))
+
+    assert list(only(made).argv[3:]) == kept
+    assert [each for each in notes(made) if "--planner-profile-data is left out: /image/x" in each] == notes(made)
+    assert len(notes(made)) == said
 
 
 @pytest.mark.parametrize("container", [{"command": None}, {"command": ["/bin/sh", "-c"]}])
