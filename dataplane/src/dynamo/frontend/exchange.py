@@ -53,6 +53,7 @@ class Exchange:
         "is_over",
         "keeps_alive",
         "method",
+        "on_end",
         "on_hangup",
         "on_pause",
         "on_resume",
@@ -93,7 +94,10 @@ class Exchange:
         self.scheme = scheme
         self.has_started = False
         self.is_over = False
-        self.on_hangup: Callable[[], None] | None = None
+        self.on_hangup: Callable[[Exchange], None] | None = None
+        """Called when the client has left."""
+        self.on_end: Callable[[Exchange], None] | None = None
+        """Called when the answer is complete or cut from our side."""
         self.on_pause: Callable[[], None] | None = None
         """Called when the client falls behind with reading …"""
         self.on_resume: Callable[[], None] | None = None
@@ -151,7 +155,7 @@ class Exchange:
 
     def cut(self) -> None:
         """Breaks the connection off: the client must see that the answer is not whole."""
-        self.is_over = True
+        self._end()
         self._client.cut()
 
     def _head(self, status: int, content_type: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -165,5 +169,12 @@ class Exchange:
         return b"keep-alive" if self.keeps_alive else b"close"
 
     def _finish(self) -> None:
-        self.is_over = True
+        self._end()
         self._client.close_exchange(self)
+
+    def _end(self) -> None:
+        self.is_over = True
+        self.on_hangup = self.on_pause = self.on_resume = None
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(self)

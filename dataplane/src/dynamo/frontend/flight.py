@@ -22,6 +22,7 @@ class Flight:
 
     __slots__ = (
         "_counts",
+        "_label",
         "_model_counts",
         "ask",
         "call",
@@ -41,6 +42,7 @@ class Flight:
         self._model_counts: ModelCounts | None = None
         self.exchange = exchange
         self.endpoint = endpoint
+        self._label = endpoint.value
         self.call: Call | None = None
         self.found: Found | None = None
         self.ask: Ask | None = None
@@ -57,7 +59,7 @@ class Flight:
         self.call, self.found = call, found
         counts = self._counts.model(found.lora or found.model.name)
         self._model_counts = counts
-        counts.started[self.endpoint.value, self.kind] += 1
+        counts.started[self._label, self.kind] += 1
         counts.active += 1
         counts.queued += 1
 
@@ -81,7 +83,7 @@ class Flight:
     def close(self, now_s: float, log: EventLog) -> None:
         """Counts the outcome and says it once."""
         counts = self._model_counts or self._counts.model(UNKNOWN_MODEL)
-        error, endpoint = self.error, self.endpoint.value
+        error, endpoint = self.error, self._label
         if self._model_counts is None:
             counts.started[endpoint, self.kind] += 1
         else:
@@ -98,6 +100,8 @@ class Flight:
         counts.finished[(endpoint, self.kind, *outcome)] += 1
         self._close_meter(counts)
         self._say(now_s, log)
+        # They know this flight: without the cycle it is gone at once, and the garbage collector has nothing to find.
+        self.meter = self.relay = None
 
     def _close_meter(self, counts: ModelCounts) -> None:
         meter, decision = self.meter, self.decision
@@ -125,7 +129,7 @@ class Flight:
     def _say(self, now_s: float, log: EventLog) -> None:
         fields: dict[str, Value] = {
             "request_id": self.exchange.request_id,
-            "endpoint": self.endpoint.value,
+            "endpoint": self._label,
             "model": self.call.model[:256] if self.call else None,
             "kind": self.kind,
             "status": self.error.status if self.error is not None else 200,

@@ -23,6 +23,9 @@ INFERENCE_ROUTES: dict[bytes, Endpoint] = {
 }
 
 
+Tasks = dict[Exchange, asyncio.Task[None]]
+
+
 class Front:
     """Starts a task per request and knows which are under way."""
 
@@ -30,10 +33,10 @@ class Front:
         self._pipeline = pipeline
         self._log = log
         self._app: App | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._inference = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._inference: Tasks = {}
+        self._others: Tasks = {}
+        self._is_drained = asyncio.Event()
         self.is_draining = False
 
     def mount(self, app: App) -> None:
@@ -44,42 +47,45 @@ class Front:
         endpoint = INFERENCE_ROUTES.get(exchange.target.partition(b"?")[0]) if exchange.method == b"POST" else None
         if endpoint is None:
             assert self._app is not None
-            self._start(exchange, serve_app(self._app, exchange, self._log))
+            self._start(self._others, exchange, serve_app(self._app, exchange, self._log))
         elif self.is_draining:
             exchange.keeps_alive = False
             exchange.refuse(Unavailable("Service is not ready: it is draining", retry_after_s=1))
         else:
-            self._inference += 1
-            self._idle.clear()
-            task = self._start(exchange, self._pipeline.serve(exchange, endpoint))
-            task.add_done_callback(self._ended)
+            self._start(self._inference, exchange, self._pipeline.serve(exchange, endpoint))
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuses new inference and waits for what is under way; False when some was cut at the deadline."""
         self.is_draining = True
+        if not self._inference:
+            return True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._is_drained.wait()
         except TimeoutError:
-            tasks = tuple(self._tasks)
+            tasks = tuple(self._inference.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             return False
         return True
 
-    def _start(self, exchange: Exchange, serving: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(serving)
-        exchange.on_hangup = lambda: _cancel(task)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _start(self, under_way: Tasks, exchange: Exchange, serving: Coroutine[None, None, None]) -> None:
+        # The loop is kept: asking for the running one is a system call in CPython 3.11.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        under_way[exchange] = self._loop.create_task(serving)
+        exchange.on_hangup = self._cancel
+        exchange.on_end = self._forget
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        self._inference -= 1
-        if not self._inference:
-            self._idle.set()
+    def _cancel(self, exchange: Exchange) -> None:
+        task = self._inference.get(exchange) or self._others.get(exchange)
+        self._forget(exchange)
+        if task is not None:
+            task.cancel()
 
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
+    def _forget(self, exchange: Exchange) -> None:
+        if self._inference.pop(exchange, None) is None:
+            self._others.pop(exchange, None)
+        elif self.is_draining and not self._inference:
+            self._is_drained.set()

@@ -8,7 +8,9 @@ request to one function and knows no routes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
+import itertools
 import secrets
 import ssl
 from collections import deque
@@ -26,6 +28,7 @@ SWEEP_S = 0.5
 HELD_BYTES = 64 * 1024
 """Bytes of pipelined requests kept while an answer is under way; then reading pauses."""
 WRITE_HIGH_WATER_BYTES = 256 * 1024
+CLOSE_S = 2.0
 LINGER_S = 2.0
 """How long a refused client may go on sending before the connection is cut; cutting at once would lose the answer."""
 
@@ -75,6 +78,7 @@ class Gate:
         self._wall = wall
         self._connections: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
+        self._has_emptied = asyncio.Event()
         self.date = b""
         self.disconnected_clients = 0
         """Clients that left before their answer was complete."""
@@ -89,28 +93,31 @@ class Gate:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def run(self) -> None:
-        """Enforces deadlines until cancelled, then cuts every connection."""
-        try:
-            while True:
-                await asyncio.sleep(SWEEP_S)
-                self._update_date()
-                now_s = self.clock()
-                for connection in tuple(self._connections):
-                    connection.enforce_deadline(now_s)
-        finally:
-            self.stop_listening()
+        """Enforces deadlines until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._update_date()
+            now_s = self.clock()
             for connection in tuple(self._connections):
-                connection.cut()
+                connection.enforce_deadline(now_s)
 
     def stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
 
-    def close_idle(self) -> None:
-        """Drops clients that wait for nothing, as part of a drain."""
+    async def close(self) -> None:
+        """Takes no one new, lets written answers reach their clients within CLOSE_S, then cuts what is left."""
+        self.stop_listening()
         for connection in tuple(self._connections):
-            connection.close_if_idle()
+            connection.close()
+        self._has_emptied.clear()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._has_emptied.wait()
+        for connection in tuple(self._connections):
+            connection.cut()
 
     def admit(self, connection: ClientConnection) -> bool:
         if len(self._connections) >= self.limits.connections:
@@ -120,6 +127,8 @@ class Gate:
 
     def forget(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
+        if not self._connections:
+            self._has_emptied.set()
 
     def _update_date(self) -> None:
         self.date = email.utils.formatdate(self._wall(), usegmt=True).encode()
@@ -171,7 +180,7 @@ class ClientConnection(asyncio.Protocol):
             current.is_over = True
             self._gate.disconnected_clients += 1
             if current.on_hangup is not None:
-                current.on_hangup()
+                current.on_hangup(current)
 
     def eof_received(self) -> bool:
         return False
@@ -187,18 +196,10 @@ class ClientConnection(asyncio.Protocol):
             self._current.on_resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_discarding:
-            return
         if self._current is not None:
             self._hold(data)
-            return
-        if not self._is_in_body:
-            if not self._head_bytes:
-                self._deadline_s = self._gate.clock() + self._gate.limits.head_s
-            self._head_bytes += len(data)
-        else:
-            self._deadline_s = self._gate.clock() + self._gate.limits.body_s
-        self._feed(data)
+        elif not self._is_discarding:
+            self._take(data)
 
     # What the parser calls.
 
@@ -211,7 +212,6 @@ class ClientConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._is_in_body = True
         limits = self._gate.limits
-        self._deadline_s = self._gate.clock() + limits.body_s
         if len(self._headers) > limits.header_count:
             raise _Refused(HeadersTooLarge(f"{len(self._headers)} headers; allowed {limits.header_count}"))
         expects = False
@@ -289,9 +289,23 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.cut()
 
-    def close_if_idle(self) -> None:
-        if self._current is None and not self._ready and not self._head_bytes and self._transport is not None:
+    def close(self) -> None:
+        """What is written still goes out."""
+        if self._transport is not None:
             self._transport.close()
+
+    def _take(self, data: bytes) -> None:
+        is_first_piece = not self._is_in_body and not self._head_bytes
+        if not self._is_in_body:
+            self._head_bytes += len(data)
+        self._feed(data)
+        # Most requests arrive in one piece and never need a deadline.
+        if self._is_served_or_refused:
+            return
+        if self._is_in_body:
+            self._deadline_s = self._gate.clock() + self._gate.limits.body_s
+        elif is_first_piece and self._head_bytes:
+            self._deadline_s = self._gate.clock() + self._gate.limits.head_s
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -328,6 +342,10 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
             self.data_received(held)
 
+    @property
+    def _is_served_or_refused(self) -> bool:
+        return self._current is not None or self._is_discarding
+
     def _hold(self, data: bytes) -> None:
         self._held += data
         if len(self._held) > HELD_BYTES and self._transport is not None:
@@ -355,6 +373,11 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
 
+_REQUEST_ID_PREFIX = secrets.token_hex(8)
+_request_numbers = itertools.count()
+"""With the prefix unique among all processes, without a system call per request."""
+
+
 class _Refused(Exception):
     """Carries a refusal through the parser."""
 
@@ -378,4 +401,4 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
             text = value.decode()
             if text.isprintable():
                 return text
-    return secrets.token_hex(16)
+    return f"{_REQUEST_ID_PREFIX}{next(_request_numbers):016x}"

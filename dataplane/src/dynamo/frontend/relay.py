@@ -59,7 +59,7 @@ class Collector:
     def end(self) -> None:
         assert self._head is not None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._resolve(Answer(self._head.status, self._head.header(b"content-type") or b"application/json", body))
+        self._resolve(Answer(self._head.status, self._head.fields.get(b"content-type", b"application/json"), body))
 
     def failed(self, error: WorkerUnreachable | AnswerCut) -> None:
         if not self.done.done():
@@ -86,7 +86,7 @@ class StreamRelay(Collector):
 
     def head(self, head: AnswerHead) -> None:
         super().head(head)
-        content_type = head.header(b"content-type") or b""
+        content_type = head.fields.get(b"content-type", b"")
         if head.status == 200 and content_type.startswith(EVENT_STREAM):
             exchange, connection = self._exchange, self.connection
             assert connection is not None

@@ -87,6 +87,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
                 await is_seen.wait()
                 yield Running(port, front, fleet)
             finally:
+                await gate.close()
                 shelf.close()
                 for task in running:
                     task.cancel()

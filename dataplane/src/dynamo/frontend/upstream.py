@@ -21,7 +21,7 @@ from dynamo.wire.http1 import (
     single_chunk,
 )
 
-SWEEP_S = 0.25
+SWEEP_S = 0.5
 """How often deadlines are looked at: they are checked for all connections at once, not timed one by one."""
 HIGH_WATER_BYTES = 256 * 1024
 

@@ -13,6 +13,7 @@ import datetime
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -21,6 +22,7 @@ import msgspec
 FLUSH_AFTER_S = 0.1
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "off": 60}
 
+_LEVEL_NAMES = {10: "debug", 20: "info", 30: "warning", 40: "error"}
 _NEEDS_QUOTES = re.compile(r'[\s"=]').search
 
 Value = str | int | float | bool | None
@@ -35,6 +37,8 @@ class EventLog:
         self._level = level
         self._pending: list[str] = []
         self._flush_is_scheduled = False
+        self._second = 0
+        self._second_text = ""
 
     def info(self, event: str, **fields: Value) -> None:
         self._write(logging.INFO, event, fields)
@@ -58,10 +62,18 @@ class EventLog:
     def _write(self, level: int, event: str, fields: Mapping[str, Value]) -> None:
         if level < self._level:
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self._pending.append(_line(now, level, event, fields, self._as_json))
+        self._pending.append(_line(self._now(), level, event, fields, self._as_json))
         if level >= logging.WARNING or not self._schedule_flush():
             self.flush()
+
+    def _now(self) -> str:
+        """UTC in ISO form with milliseconds; the text of a second is made once."""
+        now_ns = time.time_ns()
+        second, rest_ns = divmod(now_ns, 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._second_text = datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat()[:19]
+        return f"{self._second_text}.{rest_ns // 1_000_000:03d}+00:00"
 
     def _schedule_flush(self) -> bool:
         """False when no event loop runs: then the line is written at once."""
@@ -77,16 +89,19 @@ class EventLog:
 
 
 def _line(now: str, level: int, event: str, fields: Mapping[str, Value], as_json: bool) -> str:
-    name = logging.getLevelName(level).lower()
+    name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
     if as_json:
         return msgspec.json.encode({"time": now, "level": name, "event": event, **fields}).decode() + "\n"
-    pairs = "".join(f" {key}={_plain(value)}" for key, value in fields.items() if value is not None)
-    return f"{now} {name:<7} {event}{pairs}\n"
-
-
-def _plain(value: Value) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if text and _NEEDS_QUOTES(text) is None else msgspec.json.encode(text).decode()
+    pairs = [f"{now} {name:<7} {event}"]
+    for key, value in fields.items():
+        # Every request pays for this loop, hence no call per field where none is needed.
+        if value is None:
+            continue
+        text = value if value.__class__ is str else f"{value:.6g}" if value.__class__ is float else str(value)
+        if not text or _NEEDS_QUOTES(text) is not None:
+            text = msgspec.json.encode(text).decode()
+        pairs.append(f"{key}={text}")
+    return " ".join(pairs) + "\n"
 
 
 class _IntoEvents(logging.Handler):

@@ -6,8 +6,8 @@ Requests of strangers are not parsed here; the frontend's listener leaves them t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CHUNK_LINE_BYTES = 1024
@@ -43,51 +43,43 @@ class HttpFormatError(ValueError):
     """A peer's bytes are no HTTP/1.1 message."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
+class AnswerHead(NamedTuple):
     """Status line and headers of an answer, and what they say about its body."""
 
     status: int
-    headers: Headers
+    fields: Mapping[bytes, bytes]
+    """Headers by lower-case name; of repeated ones the last."""
     content_length: int | None
     """None: chunked, or up to the end of the connection."""
     is_chunked: bool
     keeps_alive: bool
 
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.headers if key == name), None)
-
 
 def parse_answer_head(block: bytes) -> AnswerHead:
     """Reads status line and headers, without the empty line that ends them; raises HttpFormatError."""
     first, *lines = block.split(b"\r\n")
-    version, _, rest = first.partition(b" ")
-    status, _, _ = rest.partition(b" ")
-    if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(status) != 3 or not status.isdigit():
+    version, status = first[:9], first[9:12]
+    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 ") or len(status) != 3 or not status.isdigit():
         raise HttpFormatError(f"status line: found {first[:80]!r}")
-    headers = tuple(_header(line) for line in lines)
-    fields = dict(headers)
+    fields: dict[bytes, bytes] = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name != name.strip():
+            raise HttpFormatError(f"header: found {line[:80]!r}")
+        fields[name.lower()] = value.strip()
     is_chunked = fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
     length = fields.get(b"content-length")
     if length is not None and not length.isdigit():
         raise HttpFormatError(f"content-length: found {length[:40]!r}, expected a number")
     tokens = fields.get(b"connection", b"").lower()
-    keeps_alive = b"close" not in tokens if version == b"HTTP/1.1" else b"keep-alive" in tokens
-    is_empty = status in (b"204", b"304")
+    keeps_alive = b"close" not in tokens if version == b"HTTP/1.1 " else b"keep-alive" in tokens
+    if status in (b"204", b"304"):
+        return AnswerHead(int(status), fields, 0, False, keeps_alive)
+    if is_chunked:
+        return AnswerHead(int(status), fields, None, True, keeps_alive)
     return AnswerHead(
-        status=int(status),
-        headers=headers,
-        content_length=0 if is_empty else None if is_chunked or length is None else int(length),
-        is_chunked=is_chunked and not is_empty,
-        keeps_alive=keeps_alive and (is_chunked or length is not None or is_empty),
+        int(status), fields, None if length is None else int(length), False, keeps_alive and length is not None
     )
-
-
-def _header(line: bytes) -> tuple[bytes, bytes]:
-    name, colon, value = line.partition(b":")
-    if not colon or not name or name != name.strip():
-        raise HttpFormatError(f"header: found {line[:80]!r}")
-    return name.lower(), value.strip()
 
 
 def single_chunk(data: bytes) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from dynamo.frontend.metrics.counts import Counts
 
-SLEEP_S = 0.05
-"""Five times upstream's, since a wake-up costs CPU that nobody asked for."""
+SLEEP_S = 0.25
+"""Upstream looks every 10 ms; a wake-up costs CPU that nobody asked for, and a loop in trouble shows at any rate."""
 STALL_S = 0.005
 
 
