@@ -19,7 +19,7 @@ from dynamo.mocker.connection import Responder
 from dynamo.mocker.faults import FaultyPath, Script
 from dynamo.mocker.frames import ChatFrames, Collected, Frames, TextFrames, Usage, error_frame
 from dynamo.mocker.rank import RankLoop
-from dynamo.mocker.scheduler import cache_root
+from dynamo.mocker.sequence import cache_root
 from dynamo.mocker.tokenizer import ModelTokenizer
 from dynamo.mocker.tokens import Answer, ForcedAnswer, FreeAnswer
 from dynamo.mocker.work import Emitted, Work

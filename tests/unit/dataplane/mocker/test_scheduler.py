@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from dynamo.mocker.scheduler import Scheduler, cache_root
+from dynamo.mocker.scheduler import Scheduler
+from dynamo.mocker.sequence import cache_root
 from dynamo.mocker.timing import Polynomial, Speed
 from dynamo.mocker.work import (
     Admission,
@@ -91,6 +92,49 @@ def test_stored_event_names_tokens_and_parent() -> None:
     first, second = [event for event in events(drain(it)) if isinstance(event, BlocksStored)]
     assert (first.parent, first.tokens) == (None, (0, 1, 2, 3))
     assert (second.parent, second.tokens) == (first.keys[0], (4, 5, 1000, 1001))
+
+
+def test_prefix_is_shared_from_the_moment_it_is_scheduled() -> None:
+    it = scheduler()
+    it.submit(work("a", list(range(9)), max_tokens=1))
+    it.submit(work("b", [*range(8), 99], max_tokens=1))
+    (step,) = drain(it)
+    assert [(e.request_id, e.cached_tokens) for e in step.emitted] == [("a", 0), ("b", 8)]
+    assert step.load.prefill_tokens == 9 + 1
+    assert [event.tokens for event in events([step]) if isinstance(event, BlocksStored)] == [tuple(range(8))]
+
+
+def test_prompt_joins_the_last_chunk_of_one_that_is_still_computed() -> None:
+    it = scheduler()
+    it.submit(work("a", list(range(20)), max_tokens=2))
+    it.submit(work("b", [*range(20), 99], max_tokens=1))
+    first, second, _ = drain(it)
+    assert (first.load.prefill_tokens, second.load.prefill_tokens) == (16, 4 + 1)
+    assert [(e.request_id, e.cached_tokens) for e in second.emitted] == [("a", 0), ("b", 20)]
+
+
+def test_blocks_of_a_request_that_gives_way_in_a_step_are_not_told_nor_shared() -> None:
+    it = scheduler(replace(LIMITS, total_blocks=6, max_num_batched_tokens=32, preemption=Preemption.FIFO))
+    it.submit(work("a", list(range(8)), max_tokens=9))
+    it.submit(work("b", list(range(50, 59)), max_tokens=9))
+    step = it.step()
+    while not it.preemptions:
+        step = it.step()
+        it.check()
+    assert [e.request_id for e in step.emitted] == ["b"]
+    assert not [event for event in step.events if isinstance(event, BlocksStored)]
+    assert it.step().started == (), "a preempted request starts only once"
+    drain(it)
+
+
+def test_abort_while_its_step_runs_leaves_scheduled_blocks_for_others() -> None:
+    it = scheduler()
+    it.submit(work("a", list(range(20)), max_tokens=2))
+    it.step()
+    it.abort("a")
+    it.check()
+    it.submit(work("b", list(range(20)), max_tokens=1))
+    assert [e.cached_tokens for step in drain(it) for e in step.emitted] == [16]
 
 
 def test_adapters_and_salts_do_not_share_blocks() -> None:
