@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 import zmq
 import zmq.asyncio
 
+from dynamo.mocker import kv_events
 from dynamo.mocker.work import Limits
 from dynamo.wire.cards import Role
 from tests.integration.mocker.running import Running, running
@@ -96,22 +98,41 @@ async def test_each_rank_has_its_own_publisher() -> None:
             assert rank == 1
 
 
+async def replayed(mocker: Running, start: int) -> list[tuple[int, bytes]]:
+    """(sequence, payload) of everything repeated from `start` on, the end mark last."""
+    context = zmq.asyncio.Context()
+    dealer = context.socket(zmq.DEALER)
+    found: list[tuple[int, bytes]] = []
+    try:
+        dealer.connect(mocker.facts.kv_replay_endpoints[0])
+        await dealer.send_multipart([b"", struct.pack(">Q", start)])
+        async with asyncio.timeout(5):
+            while not found or found[-1][0] != -1:
+                *_, sequence, payload = await dealer.recv_multipart()
+                found.append((struct.unpack(">q", sequence)[0], payload))
+    finally:
+        dealer.close(0)
+        context.term()
+    return found
+
+
 async def test_replay_repeats_from_a_sequence_to_the_end() -> None:
     async with running() as mocker:
         for seed in range(5):
             await mocker.complete([100 + seed] * 20, max_tokens=1)
-        context = zmq.asyncio.Context()
-        dealer = context.socket(zmq.DEALER)
-        try:
-            dealer.connect(mocker.facts.kv_replay_endpoints[0])
-            await dealer.send_multipart([b"", struct.pack(">Q", 2)])
-            async with asyncio.timeout(5):
-                replies = [await dealer.recv_multipart() for _ in range(4)]
-        finally:
-            dealer.close(0)
-            context.term()
-        assert [struct.unpack(">q", frames[-2])[0] for frames in replies] == [2, 3, 4, -1]
-        assert msgspec.msgpack.decode(replies[0][-1])[1][0]["token_ids"] == [102] * 16
+        replies = await replayed(mocker, 2)
+    assert [sequence for sequence, _ in replies] == [2, 3, 4, -1]
+    assert msgspec.msgpack.decode(replies[0][1])[1][0]["token_ids"] == [102] * 16
+
+
+async def test_replay_forgets_the_oldest_beyond_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv_events, "REPLAY_BUFFER_BYTES", 1000)
+    async with running() as mocker:
+        for seed in range(9):
+            await mocker.complete([100 + seed] * 20, max_tokens=1)
+        replies = await replayed(mocker, 0)
+    assert 0 < sum(len(payload) for _, payload in replies) <= 1000
+    assert [sequence for sequence, _ in replies][-2:] == [8, -1]
 
 
 async def test_decode_workers_and_uncached_engines_publish_nothing() -> None:

@@ -38,6 +38,8 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         return USAGE_EXIT
     for warning in parsed.warnings:
         log.warning("flag_ignored", reason=warning)
+    for warning in workers[0][0].warnings:
+        log.warning("flag_without_effect", reason=warning)
     return _run(workers, _stagger_s(parsed.values["stagger_delay"], len(workers)), log)
 
 

@@ -50,6 +50,8 @@ class MockerConfig:
     kv_event_port: int | None = None
     """Base port; rank r binds base + r. None: any free ones."""
     replay_port: int | None = None
+    warnings: tuple[str, ...] = ()
+    """What was asked for and could not be had; for the log."""
 
     @property
     def context_tokens(self) -> int:
@@ -72,6 +74,7 @@ def engine_config(values: Mapping[str, Any], *, advertised_host: str) -> MockerC
     is_local = folder is not None and (folder / "tokenizer.json").is_file()
     if folder is not None and folder.is_absolute() and not is_local and folder.is_dir():
         raise FlagError(f"--model-path: {folder} has no tokenizer.json")
+    times, warnings = _times(values["planner_profile_data"])
     names = values["served_model_name"] or (values["model_name"] or values["model_path"] or DEFAULT_MODEL,)
     return MockerConfig(
         model=names[0],
@@ -79,7 +82,7 @@ def engine_config(values: Mapping[str, Any], *, advertised_host: str) -> MockerC
         tokenizer_dir=folder if is_local else None,
         role=_role(values),
         limits=_limits(values),
-        speed=Speed(_times(values["planner_profile_data"]), values["speedup_ratio"], values["decode_speedup_ratio"]),
+        speed=Speed(times, values["speedup_ratio"], values["decode_speedup_ratio"]),
         max_model_len=values["max_model_len"],
         data_parallel_size=values["data_parallel_size"],
         startup_s=values["startup_time"],
@@ -89,6 +92,7 @@ def engine_config(values: Mapping[str, Any], *, advertised_host: str) -> MockerC
         host=values["host"] or ("127.0.0.1" if advertised_host in ("127.0.0.1", "localhost") else "0.0.0.0"),  # noqa: S104
         advertised_host=advertised_host,
         port=values["port"],
+        warnings=warnings,
     )
 
 
@@ -141,11 +145,14 @@ def _limits(values: Mapping[str, Any]) -> Limits:
     )
 
 
-def _times(path: str | None) -> StepTimes:
+def _times(path: str | None) -> tuple[StepTimes, tuple[str, ...]]:
+    """A profile that is not there is only worth a warning: upstream's examples name one of upstream's image."""
     if path is None:
-        return Polynomial()
+        return Polynomial(), ()
+    if not Path(path).exists():
+        return Polynomial(), (f"--planner-profile-data: {path} does not exist; timings come from the built-in model",)
     try:
-        return read_profile(Path(path))
+        return read_profile(Path(path)), ()
     except ProfileError as error:
         raise FlagError(f"--planner-profile-data: {error}") from error
 

@@ -20,6 +20,8 @@ from dynamo.mocker.work import BlocksRemoved, BlocksStored, CacheEvent
 
 TOPIC = b"kv-events"
 REPLAY_BUFFER_MESSAGES = 10_000
+REPLAY_BUFFER_BYTES = 64 << 20
+"""A message of a long prefill is some 40 kB: as many as vLLM keeps would be 400 MB a rank."""
 SEND_QUEUE_MESSAGES = 100_000
 _END_OF_REPLAY = struct.pack(">q", -1)
 _encode = msgspec.msgpack.encode
@@ -34,7 +36,8 @@ class KvEventPublisher:
         self._block_size = block_size
         self._sequence = 0
         self._lora_ids: dict[str, int] = {}
-        self._past: deque[tuple[int, bytes]] = deque(maxlen=REPLAY_BUFFER_MESSAGES)
+        self._past: deque[tuple[int, bytes]] = deque()
+        self._past_bytes = 0
         self._pub = context.socket(zmq.PUB)
         self._pub.setsockopt(zmq.SNDHWM, SEND_QUEUE_MESSAGES)
         self._pub.setsockopt(zmq.LINGER, 0)
@@ -56,7 +59,7 @@ class KvEventPublisher:
 
     def publish(self, events: Sequence[CacheEvent]) -> None:
         payload = _encode([time.time(), [self._as_map(event) for event in events], self._rank])
-        self._past.append((self._sequence, payload))
+        self._remember(payload)
         self._pub.send_multipart([TOPIC, struct.pack(">Q", self._sequence), payload], zmq.NOBLOCK)
         self._sequence += 1
 
@@ -65,6 +68,12 @@ class KvEventPublisher:
             loop.remove_reader(self._router.fileno())
             self._router.close(0)
         self._pub.close(0)
+
+    def _remember(self, payload: bytes) -> None:
+        self._past.append((self._sequence, payload))
+        self._past_bytes += len(payload)
+        while len(self._past) > REPLAY_BUFFER_MESSAGES or self._past_bytes > REPLAY_BUFFER_BYTES:
+            self._past_bytes -= len(self._past.popleft()[1])
 
     def _as_map(self, event: CacheEvent) -> dict[str, Any]:
         if isinstance(event, BlocksStored):

@@ -32,8 +32,6 @@ def read_profile(path: Path) -> Profile:
             path, ("selected_decode_interpolation/raw_data.npz", "decode_raw_data.npz", "decode_raw_data.json")
         )
         return _from_sweeps(prefill, decode, path)
-    if not path.exists():
-        raise ProfileError(f"{path} does not exist")
     return _from_grid(_load(path), path)
 
 

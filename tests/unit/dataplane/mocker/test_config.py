@@ -11,7 +11,7 @@ import pytest
 
 from dynamo.mocker.__main__ import FLAGS, RETIRED, main
 from dynamo.mocker.config import MockerConfig, base_port, engine_config
-from dynamo.mocker.timing import Profile
+from dynamo.mocker.timing import Polynomial, Profile
 from dynamo.mocker.tokenizer import TINY_MODEL
 from dynamo.mocker.work import Admission, Preemption
 from dynamo.process.flags import FlagError, parse_flags
@@ -104,7 +104,6 @@ def test_roles(argv: tuple[str, ...], role: Role) -> None:
         pytest.param(("--extra-engine-args", "{"), "--extra-engine-args", id="cut JSON"),
         pytest.param(("--extra-engine-args", '{"x": 1}'), "'x'", id="unknown key"),
         pytest.param(("--extra-engine-args", '{"block_size": "many"}'), "block_size", id="bad value"),
-        pytest.param(("--planner-profile-data", "/does/not/exist"), "--planner-profile-data", id="no profile"),
         pytest.param(("--zmq-kv-events-ports", "1,x"), "--zmq-kv-events-ports", id="bad port"),
     ],
 )
@@ -129,6 +128,14 @@ def test_one_event_port_per_worker() -> None:
     assert base_port((), 0, "--zmq-kv-events-ports", 1) is None
     with pytest.raises(FlagError, match="one per worker"):
         base_port((5,), 0, "--zmq-kv-events-ports", 2)
+
+
+def test_missing_profile_is_only_worth_a_warning() -> None:
+    config = configured("--planner-profile-data", "/does/not/exist")
+    assert config.speed.times == Polynomial()
+    assert config.warnings == (
+        "--planner-profile-data: /does/not/exist does not exist; timings come from the built-in model",
+    )
 
 
 def test_profile_folder_of_json_sweeps_is_read(tmp_path: Path) -> None:
