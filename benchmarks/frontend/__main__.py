@@ -8,7 +8,7 @@ import contextlib
 import statistics
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
@@ -19,14 +19,23 @@ from benchmarks.frontend.contestants import cpu_s, mock_workers, our_frontend, v
 from benchmarks.frontend.load import Shape, stream_once, unary_once
 
 OURS, PEER = "dynamo", "vllm-router"
-TOKEN_RATIO_MOST = 1.0
-UNARY_RATIO_MOST = 1.5
 Run = Callable[[int, Shape], Awaitable[int]]
+Costs = dict[str, dict[str, list[float]]]
+"""Microseconds by contestant and kind of load, a value per round."""
+
+WARM_UP = Shape(streams=8, tokens=20, gap_ms=1, unary_requests=200, unary_at_once=8)
+RUNS: tuple[tuple[str, Run, Shape], ...] = (
+    ("per token, 64 streams 20 ms apart", stream_once, Shape()),
+    ("per short request, one at a time", unary_once, Shape()),
+    ("per short request, 8 at a time", unary_once, Shape(unary_requests=3000, unary_at_once=8)),
+)
+RATIO_MOST = {RUNS[0][0]: 1.0, RUNS[1][0]: 1.5}
+"""Targets. A closed loop of 8 clients keeps the peer's threads awake, which flatters it: shown without a target."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--router-mode", default="round-robin")
     parser.add_argument("--only-ours", action="store_true", help="leave vllm-router out")
@@ -38,23 +47,18 @@ def main() -> int:
         contestants = {OURS: ours}
         if not arguments.only_ours:
             contestants[PEER] = stack.enter_context(vllm_router(folder, ports))
-        costs = uvloop.run(_measure(contestants, arguments.rounds, Shape()))
+        costs = uvloop.run(_measure(contestants, arguments.rounds))
     return _report(costs)
 
 
-async def _measure(
-    contestants: dict[str, tuple[int, int]], rounds: int, shape: Shape
-) -> dict[str, dict[str, list[float]]]:
-    """Microseconds of CPU per token and per request, by contestant, one value per round."""
-    costs: dict[str, dict[str, list[float]]] = {name: {"token": [], "request": []} for name in contestants}
-    warm_up = Shape(streams=8, tokens=20, gap_ms=1, unary_requests=200)
+async def _measure(contestants: dict[str, tuple[int, int]], rounds: int) -> Costs:
+    costs: Costs = {name: {kind: [] for kind, _, _ in RUNS} for name in contestants}
     for port, _ in contestants.values():
-        await stream_once(port, warm_up)
-        await unary_once(port, warm_up)
-    runs: Sequence[tuple[str, Run]] = (("token", stream_once), ("request", unary_once))
+        await stream_once(port, WARM_UP)
+        await unary_once(port, WARM_UP)
     for _ in range(rounds):
-        for name, (port, pid) in contestants.items():
-            for kind, run in runs:
+        for kind, run, shape in RUNS:
+            for name, (port, pid) in contestants.items():
                 before_s = cpu_s(pid)
                 count = await run(port, shape)
                 await asyncio.sleep(0.2)
@@ -62,25 +66,25 @@ async def _measure(
     return costs
 
 
-def _report(costs: dict[str, dict[str, list[float]]]) -> int:
-    shape = Shape()
-    table = Table(title=f"CPU of the frontend process (median of {len(costs[OURS]['token'])} rounds, us)")
-    for column in ("", f"per token ({shape.streams} streams, {shape.gap_ms} ms apart)", "per short unary request"):
+def _report(costs: Costs) -> int:
+    rounds = len(next(iter(costs[OURS].values())))
+    table = Table(title=f"CPU of the frontend process, us (median of {rounds} rounds, least to most)")
+    for column in ("", *costs):
         table.add_column(column)
-    medians = {name: {kind: statistics.median(found) for kind, found in kinds.items()} for name, kinds in costs.items()}
-    for name, kinds in costs.items():
-        cells = [f"{medians[name][kind]:.1f}  ({min(f):.1f} to {max(f):.1f})" for kind, f in kinds.items()]
-        table.add_row(name, *cells)
-    verdicts: list[bool] = []
-    if PEER in medians:
-        token = medians[OURS]["token"] / medians[PEER]["token"]
-        unary = medians[OURS]["request"] / medians[PEER]["request"]
-        verdicts = [token <= TOKEN_RATIO_MOST, unary <= UNARY_RATIO_MOST]
-        table.add_row(
-            "ratio", f"{token:.2f}  (at most {TOKEN_RATIO_MOST})", f"{unary:.2f}  (at most {UNARY_RATIO_MOST})"
-        )
+    if PEER in costs:
+        table.add_column("ratio")
+        table.add_column("target")
+    is_met = True
+    for kind, _, _ in RUNS:
+        medians = {name: statistics.median(found[kind]) for name, found in costs.items()}
+        cells = [f"{medians[name]:.1f}  ({min(f[kind]):.1f} to {max(f[kind]):.1f})" for name, f in costs.items()]
+        if PEER in costs:
+            ratio, most = medians[OURS] / medians[PEER], RATIO_MOST.get(kind)
+            is_met = is_met and (most is None or ratio <= most)
+            cells += [f"{ratio:.2f}", "none" if most is None else f"at most {most}"]
+        table.add_row(kind, *cells)
     Console().print(table)
-    return 0 if all(verdicts) else 1
+    return 0 if is_met else 1
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ class Shape:
     """Per stream."""
     gap_ms: int = 20
     """Between the tokens of a stream, each a write of its own at the worker."""
-    unary_requests: int = 2000
-    unary_at_once: int = 8
+    unary_requests: int = 1500
+    unary_at_once: int = 1
 
 
 class _Client(asyncio.Protocol):

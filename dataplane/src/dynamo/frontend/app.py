@@ -16,8 +16,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from dynamo.frontend import openapi, views
+from dynamo.frontend.asking import Tokens
+from dynamo.frontend.calls import check_content_type
 from dynamo.frontend.fleet import Fleet, Listed
 from dynamo.frontend.front import INFERENCE_ROUTES, Front
+from dynamo.frontend.responses import count_input_tokens
 from dynamo.wire.errors import InvalidRequest, MethodNotAllowed, NotFound, RequestError, error_body
 
 OWNER = "nvidia"
@@ -30,6 +33,7 @@ class AppDeps:
     fleet: Fleet
     front: Front
     metrics: Callable[[], bytes]
+    tokens: Tokens
     allows_admin: bool = True
 
 
@@ -40,6 +44,7 @@ def create_app(deps: AppDeps) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     _add_health(app, deps)
     _add_models(app, deps)
+    _add_token_count(app, deps)
     _add_debug(app, deps)
     if deps.allows_admin:
         _add_thresholds(app, deps)
@@ -88,6 +93,15 @@ def _add_models(app: FastAPI, deps: AppDeps) -> None:
         if base != model and served is not None:
             return views.model_readiness(base, served)
         raise NotFound(f"model: found {model!r}; no such model is served here", param="model", code="model_not_found")
+
+
+def _add_token_count(app: FastAPI, deps: AppDeps) -> None:
+    @app.post("/v1/responses/input_tokens", tags=["inference"])
+    async def input_tokens(request: Request) -> dict[str, Any]:
+        """How many tokens the input of a Responses request is."""
+        check_content_type(dict(request.headers.raw))
+        count = await count_input_tokens(await request.body(), deps.fleet, deps.tokens)
+        return {"object": "response.input_tokens", "input_tokens": count}
 
 
 def _add_debug(app: FastAPI, deps: AppDeps) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from dynamo.frontend.asking import Tokens
 from dynamo.frontend.calls import Call, Endpoint, parse_call
 from dynamo.frontend.exchange import Exchange
+from dynamo.frontend.fleet import Fleet
 from dynamo.frontend.meter import Meter
 from dynamo.frontend.relay import StreamRelay
-from dynamo.wire.errors import Internal, RequestError
+from dynamo.wire.errors import Internal, RequestError, Unavailable
 from dynamo.wire.http1 import Headers
 from dynamo.wire.openai_responses_in import parse_responses, to_chat
 from dynamo.wire.openai_responses_out import ResponsesStream, base_document, whole_answer
@@ -39,6 +41,16 @@ def parse_responses_call(body: bytes) -> tuple[Call, ResponsesForm]:
     chat = msgspec.json.encode(to_chat(request))
     call = replace(parse_call(Endpoint.CHAT, chat), endpoint=Endpoint.RESPONSES)
     return call, ResponsesForm(base_document(request, new_id("resp_"), int(time.time())))
+
+
+async def count_input_tokens(body: bytes, fleet: Fleet, tokens: Tokens) -> int:
+    """Prompt tokens of a Responses request. Raises RequestError."""
+    call, _ = parse_responses_call(body)
+    found = fleet.find(call.model, call.needs)
+    ids = await tokens.encode(call, found.model)
+    if ids is None:
+        raise Unavailable(f"Tokens of model {call.model!r} cannot be counted here: its tokenizer could not be used")
+    return len(ids)
 
 
 def new_id(prefix: str) -> str:

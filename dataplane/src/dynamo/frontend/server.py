@@ -67,7 +67,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
         front = Front(pipeline, log)
         gate = Gate(front.serve, settings.limits, clock=time.monotonic, wall=time.time)
         exposition = Exposition(fleet, counts, gate, shelf, settings)
-        front.mount(create_app(AppDeps(fleet, front, exposition.text, settings.allows_admin)))
+        front.mount(create_app(AppDeps(fleet, front, exposition.text, shelf, settings.allows_admin)))
         tls = _tls_context(settings.tls) if settings.tls else None
         port = await gate.open(settings.host, settings.port, tls=tls, backlog=settings.backlog)
         is_seen = asyncio.Event()
