@@ -19,7 +19,7 @@ from dynamo.process.flags import FlagError, usage
 from dynamo.process.logs import EventLog, start_logging
 from dynamo.router import ROUTER_FLAGS
 
-GC_YOUNG_OBJECTS = 20_000
+GC_YOUNG_OBJECTS = 100_000
 """Allocations between collections: requests make few cycles, and the default of 700 is one every few requests."""
 ABOUT = "An OpenAI-compatible server in front of a fleet of inference workers."
 

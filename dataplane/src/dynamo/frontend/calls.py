@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from dynamo.wire.cards import ModelType
 from dynamo.wire.errors import InvalidRequest, UnsupportedMedia
@@ -36,8 +36,7 @@ class Endpoint(enum.Enum):
     RESPONSES = "responses"
 
 
-@dataclass(frozen=True, slots=True)
-class Hints:
+class Hints(msgspec.Struct, frozen=True):
     """What a request says about its own routing."""
 
     worker_id: int | None = None
@@ -49,8 +48,7 @@ class Hints:
     cache_salt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One inference request."""
 
     endpoint: Endpoint

@@ -8,10 +8,10 @@ by the pipeline for requests that were routed to a decode worker.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from dynamo.frontend.calls import Call, set_field
 from dynamo.frontend.flight import Flight
@@ -51,7 +51,7 @@ class PrefillLeg:
         """The call for the decode worker. Raises RequestError when no prefill worker could do its part."""
         assert flight.ask is not None
         copy = replace(call, body=prefill_body(call.body), is_stream=False)
-        ask = msgspec.structs.replace(flight.ask, pinned_worker_id=call.hints.prefill_worker_id, dp_rank=None)
+        ask = replace(flight.ask, pinned_worker_id=call.hints.prefill_worker_id, dp_rank=None)
         while True:
             decision = router.decide(ask)
             router.begin(ask, decision)
@@ -63,7 +63,7 @@ class PrefillLeg:
                 router.inhibit(decision.worker_id, self._clock() + self._inhibit_s)
                 if ask.excluded_worker_ids:
                     raise Unavailable("No prefill worker could be reached", retry_after_s=1) from error
-                ask = msgspec.structs.replace(ask, excluded_worker_ids=frozenset({decision.worker_id}))
+                ask = replace(ask, excluded_worker_ids=frozenset({decision.worker_id}))
             finally:
                 router.finish(ask.request_id)
 

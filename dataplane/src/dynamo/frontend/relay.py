@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.meter import Meter
@@ -23,8 +24,7 @@ EVENT_STREAM = b"text/event-stream"
 _DONE_MARK = b"[DONE]"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A whole answer of a worker."""
 
     status: int

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from dynamo.frontend.asking import Tokens
 from dynamo.frontend.calls import Call, Endpoint, parse_call

@@ -77,11 +77,10 @@ BOUNDS: Final[dict[str, tuple[float, float | None]]] = {
     "max_completion_tokens": (0, None),
     "min_tokens": (0, None),
     "top_logprobs": (0, 20),
+    "logprobs": (0, 5),
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
+    "logit_bias": (-100, 100),
     "dimensions": (1, None),
 }
 """Least and most allowed, both included. `max_tokens: 0` is allowed: OpenAI's own client tests send it."""
-
-COMPLETION_LOGPROBS: Final = (0, 5)
-LOGIT_BIAS: Final = (-100, 100)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, ClassVar, NoReturn, TypeVar, cast
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, cast
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from dynamo.wire import openai_fields as fields
 from dynamo.wire.errors import InvalidRequest
@@ -19,6 +19,16 @@ from dynamo.wire.errors import InvalidRequest
 ABSENT = Raw()
 Number = float | None
 Count = int | None
+
+
+def _number(name: str) -> Meta:
+    low, high = fields.BOUNDS[name]
+    return Meta(ge=low) if high is None else Meta(ge=low, le=high)
+
+
+def _count(name: str) -> Meta:
+    low, high = fields.BOUNDS[name]
+    return Meta(ge=int(low)) if high is None else Meta(ge=int(low), le=int(high))
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -64,16 +74,16 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | UnsetType | None = UNSET
-    max_tokens: Count = None
-    max_completion_tokens: Count = None
-    min_tokens: Count = None
-    n: Count = None
-    temperature: Number = None
-    top_p: Number = None
-    min_p: Number = None
-    frequency_penalty: Number = None
-    presence_penalty: Number = None
-    logit_bias: dict[str, float] | None = None
+    max_tokens: Annotated[int, _count("max_tokens")] | None = None
+    max_completion_tokens: Annotated[int, _count("max_completion_tokens")] | None = None
+    min_tokens: Annotated[int, _count("min_tokens")] | None = None
+    n: Annotated[int, _count("n")] | None = None
+    temperature: Annotated[float, _number("temperature")] | None = None
+    top_p: Annotated[float, _number("top_p")] | None = None
+    min_p: Annotated[float, _number("min_p")] | None = None
+    frequency_penalty: Annotated[float, _number("frequency_penalty")] | None = None
+    presence_penalty: Annotated[float, _number("presence_penalty")] | None = None
+    logit_bias: dict[str, Annotated[float, _number("logit_bias")]] | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     user: str | None = None
@@ -94,7 +104,7 @@ class Chat(Sampling, frozen=True, kw_only=True):
 
     messages: list[Message]
     logprobs: bool | None = None
-    top_logprobs: Count = None
+    top_logprobs: Annotated[int, _count("top_logprobs")] | None = None
     tools: list[Raw] | None = None
     tool_choice: Raw = ABSENT
 
@@ -103,8 +113,8 @@ class Completions(Sampling, frozen=True, kw_only=True):
     known: ClassVar[frozenset[str]] = fields.COMPLETIONS
 
     prompt: Raw
-    best_of: Count = None
-    logprobs: Count = None
+    best_of: Annotated[int, _count("best_of")] | None = None
+    logprobs: Annotated[int, _count("logprobs")] | None = None
     echo: bool | None = None
     suffix: str | None = None
 
@@ -114,7 +124,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     input: Raw
-    dimensions: Count = None
+    dimensions: Annotated[int, _count("dimensions")] | None = None
     encoding_format: str | None = None
     user: str | None = None
     priority: Number = None
@@ -142,7 +152,6 @@ def parse_completions(body: bytes, *, is_strict: bool = True) -> Completions:
     completions = _decode(_completions if is_strict else _lenient_completions, body, Completions)
     _check_not_empty(completions.prompt, "prompt", "a string, a list of strings, or token ids")
     _check_sampling(completions)
-    _check_bounds(completions, {"best_of": fields.BOUNDS["best_of"], "logprobs": fields.COMPLETION_LOGPROBS})
     return completions
 
 
@@ -150,7 +159,6 @@ def parse_embeddings(body: bytes, *, is_strict: bool = True) -> Embeddings:
     """Raises InvalidRequest; unknown fields pass unless `is_strict`."""
     embeddings = _decode(_embeddings if is_strict else _lenient_embeddings, body, Embeddings)
     _check_not_empty(embeddings.input, "input", "a string, a list of strings, or token ids")
-    _check_bounds(embeddings, {"dimensions": fields.BOUNDS["dimensions"]})
     if embeddings.encoding_format not in (None, "float", "base64"):
         raise InvalidRequest(
             f"encoding_format: found {embeddings.encoding_format!r}; allowed float, base64", param="encoding_format"
@@ -184,7 +192,7 @@ def refuse_body(body: bytes, error: Exception, known: frozenset[str]) -> NoRetur
     if "unknown field" in text and " - at " not in text:
         unknown = sorted(set(msgspec.json.decode(body, type=dict[str, Raw])) - known)
         raise InvalidRequest(_unknown(unknown, known), param=unknown[0]) from error
-    raise _wrong_type(text) from error
+    raise _out_of_bounds(text, body) or _wrong_type(text) from error
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], body: bytes, kind: type[Body]) -> Body:
@@ -214,12 +222,6 @@ _lenient_embeddings = msgspec.json.Decoder(Embeddings)
 
 
 def _check_sampling(body: Chat | Completions) -> None:
-    _check_bounds(body, _SAMPLING_BOUNDS if isinstance(body, Completions) else _CHAT_BOUNDS)
-    if body.logit_bias:
-        low, high = fields.LOGIT_BIAS
-        for token, bias in body.logit_bias.items():
-            if not low <= bias <= high:
-                raise InvalidRequest(_out_of_bounds(f"logit_bias.{token}", bias, low, high), param="logit_bias")
     guided = [name for name in _GUIDED if bytes(getattr(body, name)) not in (b"", b"null")]
     if len(guided) > 1:
         raise InvalidRequest(f"{', '.join(guided)}: only one of them can be set", param=guided[1])
@@ -231,20 +233,20 @@ def _check_sampling(body: Chat | Completions) -> None:
 
 
 _GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
-_SAMPLING_BOUNDS = {name: bounds for name, bounds in fields.BOUNDS.items() if name in Sampling.__struct_fields__}
-_CHAT_BOUNDS = {**_SAMPLING_BOUNDS, "top_logprobs": fields.BOUNDS["top_logprobs"]}
 
 
-def _check_bounds(body: msgspec.Struct, bounds: dict[str, tuple[float, float | None]]) -> None:
-    for name, (low, high) in bounds.items():
-        value = getattr(body, name)
-        if value is not None and (value < low or (high is not None and value > high)):
-            raise InvalidRequest(_out_of_bounds(name, value, low, high), param=name)
-
-
-def _out_of_bounds(name: str, value: float, low: float, high: float | None) -> str:
+def _out_of_bounds(text: str, body: bytes) -> InvalidRequest | None:
+    """msgspec says "Expected `float` <= 2.0 - at `$.temperature`", but neither what it found nor the other bound."""
+    match = re.match(r"Expected `.*` [<>]= .* - at `\$\.(\w+)(\[...\])?`", text)
+    if match is None:
+        return None
+    name = match[1]
+    low, high = fields.BOUNDS[name]
     allowed = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
-    return f"{name}: found {value}; allowed {allowed}"
+    value = msgspec.json.decode(body)[name]
+    if isinstance(value, dict):
+        name, value = next((f"{name}.{key}", item) for key, item in value.items() if not low <= item <= (high or item))
+    return InvalidRequest(f"{name}: found {value}; allowed {allowed}", param=match[1])
 
 
 def _check_tool_choice(chat: Chat) -> None:
