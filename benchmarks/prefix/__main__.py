@@ -1,19 +1,22 @@
-"""`python -m benchmarks.prefix [--modes kv,round-robin] [--seeds 3]`: real frontends and mockers over HTTP."""
+"""`python -m benchmarks.prefix [--modes kv,round-robin] [--orders random] [--chat]`: real processes over HTTP."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import collections
+import itertools
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.prefix.workload import Answer, Shape, hit_ratio, prompts
+from benchmarks.prefix.workload import ORDERS, Answer, Shape, chats, completions, hit_ratio
 from tests.stack import running_stack
 
 MODEL = "prefix"
@@ -23,25 +26,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--modes", default="kv,round-robin", help="router modes, comma-separated")
     parser.add_argument("--seeds", type=int, default=1, help="runs per mode, each with prompts of its own")
+    parser.add_argument("--orders", default="random", help=f"order of the groups: some of {', '.join(ORDERS)}")
+    parser.add_argument("--chat", action="store_true", help="chats with a long system message, not token ids")
     parser.add_argument("--speedup-ratio", type=float, default=10.0, help="how much faster than real time mockers run")
     arguments = parser.parse_args()
+    orders = arguments.orders.split(",")
+    if not set(orders) <= set(ORDERS):
+        parser.error(f"--orders: found {arguments.orders}; expected some of {', '.join(ORDERS)}")
     shape = Shape()
     table = Table(title=f"{shape.requests} requests, {shape.groups} groups, {shape.workers} workers")
-    for column in ("mode", "seed", "prefix hit ratio", "requests per worker", "duration_s"):
+    for column in ("mode", "order", "seed", "prefix hit ratio", "requests per worker", "duration_s"):
         table.add_column(column)
     console = Console()
-    for mode in arguments.modes.split(","):
-        for seed in range(arguments.seeds):
-            console.print(f"running mode {mode}, seed {seed} ...")
-            began_s = time.monotonic()
-            answers = run(mode, shape, seed, arguments.speedup_ratio)
-            served = collections.Counter(answer.worker for answer in answers)
-            spread = " ".join(str(count) for _, count in sorted(served.items()))
-            table.add_row(mode, str(seed), f"{hit_ratio(answers):.4f}", spread, f"{time.monotonic() - began_s:.1f}")
+    for mode, order, seed in itertools.product(arguments.modes.split(","), orders, range(arguments.seeds)):
+        console.print(f"running mode {mode}, {order} order, seed {seed} ...")
+        bodies = (chats if arguments.chat else completions)(shape, seed, order)
+        began_s = time.monotonic()
+        answers = run(mode, shape, bodies, arguments.speedup_ratio)
+        served = collections.Counter(answer.worker for answer in answers)
+        spread = " ".join(str(count) for _, count in sorted(served.items()))
+        duration_s = f"{time.monotonic() - began_s:.1f}"
+        table.add_row(mode, order, str(seed), f"{hit_ratio(answers):.4f}", spread, duration_s)
     console.print(table)
 
 
-def run(mode: str, shape: Shape, seed: int, speedup_ratio: float) -> list[Answer]:
+def run(mode: str, shape: Shape, bodies: Sequence[dict[str, Any]], speedup_ratio: float) -> list[Answer]:
     """Starts a fleet of its own, sends the workload, stops the fleet."""
     worker = ["--model-name", MODEL, "--speedup-ratio", str(speedup_ratio), "--block-size", str(shape.block_size)]
     worker += ["--num-gpu-blocks-override", str(shape.blocks_per_worker)]
@@ -49,19 +58,18 @@ def run(mode: str, shape: Shape, seed: int, speedup_ratio: float) -> list[Answer
         tempfile.TemporaryDirectory() as folder,
         running_stack(Path(folder), [worker] * shape.workers, ["--router-mode", mode]) as stack,
     ):
-        return asyncio.run(_send(stack.url, prompts(shape, seed), shape))
+        return asyncio.run(_send(stack.url, bodies, shape))
 
 
-async def _send(url: str, tokens: list[list[int]], shape: Shape) -> list[Answer]:
-    waiting = collections.deque(tokens)
+async def _send(url: str, bodies: Sequence[dict[str, Any]], shape: Shape) -> list[Answer]:
+    waiting = collections.deque(bodies)
     answers: list[Answer] = []
 
     async def client(http: httpx.AsyncClient) -> None:
         while waiting:
-            body = {"model": MODEL, "prompt": waiting.popleft(), "max_tokens": shape.output_tokens}
-            response = await http.post(
-                "/v1/completions", json={**body, "ignore_eos": True}, headers={"x-dynamo-explain": "true"}
-            )
+            body = {**waiting.popleft(), "model": MODEL, "max_tokens": shape.output_tokens, "ignore_eos": True}
+            path = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
+            response = await http.post(path, json=body, headers={"x-dynamo-explain": "true"})
             response.raise_for_status()
             usage = response.json()["usage"]
             cached = usage["prompt_tokens_details"]["cached_tokens"]

@@ -5,10 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FIRST_TOKEN_ID = 300
 LAST_TOKEN_ID = 1300
 """Ids within this range exist in any tokenizer worth the name."""
+ORDERS = ("random", "round-robin", "grouped")
+"""Groups shuffled, taking turns, or one after another."""
+_WORDS = [
+    *("the", "of", "and", "to", "in", "is", "you", "that", "it", "he", "was", "for", "on", "are", "as", "with"),
+    *("his", "they", "at", "be", "this", "have", "from", "or", "one", "had", "by", "word", "but", "not", "what"),
+]
+"""One token each in the shipped tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +43,42 @@ class Answer:
     cached_tokens: int
 
 
-def prompts(shape: Shape, seed: int) -> list[list[int]]:
-    """Token ids of every request, groups in random order."""
+def completions(shape: Shape, seed: int, order: str) -> list[dict[str, Any]]:
+    """Bodies of /v1/completions, without model and limits: prompts of token ids."""
     rng = random.Random(seed)
     shared = [_tokens(rng, shape.shared_tokens) for _ in range(shape.groups)]
-    order = [index % shape.groups for index in range(shape.requests)]
-    rng.shuffle(order)
-    return [shared[group] + _tokens(rng, shape.unique_tokens) for group in order]
+    return [{"prompt": shared[group] + _tokens(rng, shape.unique_tokens)} for group in _groups(shape, rng, order)]
+
+
+def chats(shape: Shape, seed: int, order: str) -> list[dict[str, Any]]:
+    """Bodies of /v1/chat/completions: about as many tokens, as a system message and a user's."""
+    rng = random.Random(seed)
+    shared = [_text(rng, shape.shared_tokens) for _ in range(shape.groups)]
+    return [
+        {
+            "messages": [
+                {"role": "system", "content": shared[group]},
+                {"role": "user", "content": _text(rng, shape.unique_tokens)},
+            ]
+        }
+        for group in _groups(shape, rng, order)
+    ]
 
 
 def hit_ratio(answers: Sequence[Answer]) -> float:
     return sum(answer.cached_tokens for answer in answers) / sum(answer.prompt_tokens for answer in answers)
+
+
+def _groups(shape: Shape, rng: random.Random, order: str) -> list[int]:
+    """The group of each request."""
+    groups = [index % shape.groups for index in range(shape.requests)]
+    if order == "random":
+        rng.shuffle(groups)
+    return sorted(groups) if order == "grouped" else groups
+
+
+def _text(rng: random.Random, tokens: int) -> str:
+    return " ".join(rng.choices(_WORDS, k=tokens))
 
 
 def _tokens(rng: random.Random, count: int) -> list[int]:
