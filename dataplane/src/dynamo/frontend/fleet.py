@@ -82,6 +82,11 @@ class ServedModel:
         yield self.router
         yield from self.prefill_routers.values()
 
+    def routers_by_role(self) -> Iterator[tuple[str, Router]]:
+        """With the worker type that metrics name: upstream calls all that decode `decode`."""
+        yield "decode", self.router
+        yield from (("prefill", router) for router in self.prefill_routers.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -34,6 +34,7 @@ class Flight:
         "found",
         "meter",
         "relay",
+        "sent_s",
         "tries",
     )
 
@@ -49,6 +50,8 @@ class Flight:
         self.decision: Decision | None = None
         self.meter: Meter | None = None
         self.tries = 0
+        self.sent_s = 0.0
+        """When the request last went to a worker."""
         self.form: ResponsesForm | None = None
         """None: the answer goes out in the worker's own form."""
         self.relay: Collector | None = None
@@ -112,19 +115,21 @@ class Flight:
         if (usage := meter.usage) is not None:
             counts.input_tokens.observe(usage.prompt_tokens)
             counts.cached_tokens.observe(usage.cached_tokens or 0)
-        if decision is not None:
-            worker = self._counts.worker(decision.worker_id, decision.dp_rank)
+        if decision is not None and self.found is not None:
             ttft_s = meter.first_token_s - self.exchange.received_s
-            worker.last_ttft_s, worker.last_itl_s = ttft_s, meter.mean_itl_s
-            worker.ttft_s.observe(ttft_s)
+            self._counts.roundtrip_s.observe(meter.first_token_s - self.sent_s)
+            worker = self._counts.worker(decision.worker_id, decision.dp_rank)
+            worker.ttft_s, worker.itl_s = ttft_s, meter.mean_itl_s
+            router = self._counts.router(self.found.model.name)
+            router.finished += 1
+            router.ttft_s.observe(ttft_s)
+            router.output_tokens.observe(meter.output_tokens)
             if meter.tokens > 1:
-                worker.itl_s.observe(meter.mean_itl_s)
-            worker.output_tokens.observe(meter.output_tokens)
-            worker.finished += 1
+                router.itl_s.observe(meter.mean_itl_s)
             if usage is not None:
-                worker.last_input_tokens = usage.prompt_tokens
-                worker.input_tokens.observe(usage.prompt_tokens)
-                worker.reused_tokens += usage.cached_tokens or 0
+                worker.input_tokens = usage.prompt_tokens
+                router.input_tokens.observe(usage.prompt_tokens)
+                router.reused_tokens += usage.cached_tokens or 0
 
     def _say(self, now_s: float, log: EventLog) -> None:
         fields: dict[str, Value] = {

@@ -83,6 +83,7 @@ class Pipeline:
             found = self._fleet.find(call.model, call.needs)
             flight.admitted(call, found)
             flight.ask = await self._asking.ask(self._next_id(exchange), call, found)
+            self._counts.stage("preprocess").observe(self._clock() - exchange.received_s)
             await self._carry(flight, call, found.model)
         except RequestError as error:
             self._refuse(flight, error)
@@ -116,7 +117,7 @@ class Pipeline:
         while True:
             flight.tries += 1
             await _turn(router, ask)
-            decision = flight.decision = self._decide(router, ask)
+            decision = flight.decision = self._decide(flight, model, ask)
             router.begin(ask, decision)
             try:
                 await self._exchange(flight, call, model, decision)
@@ -130,10 +131,15 @@ class Pipeline:
             finally:
                 router.finish(ask.request_id)
 
-    def _decide(self, router: Router, ask: Ask) -> Decision:
+    def _decide(self, flight: Flight, model: ServedModel, ask: Ask) -> Decision:
         began_s = self._clock()
-        decision = router.decide(ask)
-        self._counts.decided(decision, self._clock() - began_s, router.block_size if decision.total_blocks else 0)
+        decision = model.router.decide(ask)
+        flight.sent_s = self._clock()
+        duration_s = flight.sent_s - began_s
+        self._counts.stage("route").observe(duration_s)
+        self._counts.deciding_ms.observe(duration_s * 1e3)
+        block_size = model.router.block_size if decision.total_blocks else 0
+        self._counts.router(model.name).decided(decision, block_size)
         return decision
 
     async def _exchange(self, flight: Flight, call: Call, model: ServedModel, decision: Decision) -> None:

@@ -66,7 +66,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
         pipeline = Pipeline(fleet, pool, asking, counts, log, settings.policy, clock=time.monotonic)
         front = Front(pipeline, log)
         gate = Gate(front.serve, settings.limits, clock=time.monotonic, wall=time.time)
-        exposition = Exposition(fleet, counts, gate, shelf, settings)
+        exposition = Exposition(fleet, counts, gate, shelf, settings, router_id=random.getrandbits(63))  # a name
         front.mount(create_app(AppDeps(fleet, front, exposition.text, shelf, settings.allows_admin)))
         tls = _tls_context(settings.tls) if settings.tls else None
         port = await gate.open(settings.host, settings.port, tls=tls, backlog=settings.backlog)

@@ -22,7 +22,9 @@ INPUT_TOKENS = (0, 100, 210, 430, 870, 1800, 3600, 7400, 15000, 31000, 63000, 13
 OUTPUT_TOKENS = (0, 100, 210, 430, 880, 1800, 3700, 7600, 16000, 32000)
 STAGE_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5)
 TOKENIZE_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1)
-LOOP_DELAY_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1)
+TEMPLATE_S = (0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05)
+LOOP_DELAY_S = (0, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+ROUNDTRIP_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 ROUTER_ITL_S = (0, 0.0019, 0.0035, 0.0067, 0.013, 0.024, 0.045, 0.084, 0.16, 0.3, 0.56, 1.1, 2)
 HIT_RATE = tuple(step / 20 for step in range(21))
 OVERLAP_LOST = (0.25, 0.5, *(2**power for power in range(14)))
@@ -59,12 +61,9 @@ class ModelCounts:
 
 
 @dataclass(slots=True)
-class WorkerCounts:
-    """Numbers of one (worker, data-parallel rank), as this frontend saw them."""
+class RouterCounts:
+    """Numbers of one model's router, as seen by requests."""
 
-    last_ttft_s: float = 0.0
-    last_itl_s: float = 0.0
-    last_input_tokens: int = 0
     started: int = 0
     finished: int = 0
     ttft_s: Histogram = field(default_factory=lambda: Histogram(TTFT_S))
@@ -72,6 +71,33 @@ class WorkerCounts:
     input_tokens: Histogram = field(default_factory=lambda: Histogram(INPUT_TOKENS))
     output_tokens: Histogram = field(default_factory=lambda: Histogram(OUTPUT_TOKENS))
     reused_tokens: int = 0
+    """Prompt tokens that workers reported as cached."""
+    hit_rate: Histogram = field(default_factory=lambda: Histogram(HIT_RATE))
+    overlap_lost: Histogram = field(default_factory=lambda: Histogram(OVERLAP_LOST))
+    not_best_overlap: int = 0
+    """Decisions for a worker although another had more of the prompt cached."""
+    best_cached_tokens: int = 0
+    selected_cached_tokens: int = 0
+
+    def decided(self, decision: Decision, block_size: int) -> None:
+        self.started += 1
+        if not decision.total_blocks:
+            return
+        self.hit_rate.observe(decision.overlap_blocks / decision.total_blocks)
+        self.selected_cached_tokens += decision.overlap_blocks * block_size
+        self.best_cached_tokens += decision.best_overlap_blocks * block_size
+        if (lost := decision.best_overlap_blocks - decision.overlap_blocks) > 0:
+            self.not_best_overlap += 1
+            self.overlap_lost.observe(lost)
+
+
+@dataclass(slots=True)
+class WorkerCounts:
+    """The last request of one (worker, data-parallel rank)."""
+
+    ttft_s: float = 0.0
+    itl_s: float = 0.0
+    input_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -84,24 +110,19 @@ class Counts:
     """By (class, reason)."""
     disconnected_clients: int = 0
     stage_s: dict[str, Histogram] = field(default_factory=dict)
-    stage_requests: Counter[str] = field(default_factory=Counter)
-    template_s: Histogram = field(default_factory=lambda: Histogram(TOKENIZE_S))
+    template_s: Histogram = field(default_factory=lambda: Histogram(TEMPLATE_S))
     tokenize_s: Histogram = field(default_factory=lambda: Histogram(TOKENIZE_S))
     tokenizer_cache_hits: int = 0
     tokenizer_cache_misses: int = 0
     loop_delay_s: Histogram = field(default_factory=lambda: Histogram(LOOP_DELAY_S))
     loop_stalls: int = 0
-    hit_rate: Histogram = field(default_factory=lambda: Histogram(HIT_RATE))
-    overlap_lost: Histogram = field(default_factory=lambda: Histogram(OVERLAP_LOST))
-    not_best_overlap: int = 0
-    best_cached_tokens: int = 0
-    selected_cached_tokens: int = 0
+    routers: dict[str, RouterCounts] = field(default_factory=dict)
+    """By model."""
     hashing_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
     seq_hashing_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
     deciding_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
-    routing_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
-    answer_wait_s: Histogram = field(default_factory=lambda: Histogram(STAGE_S))
-    """From sending a request to the worker to its first byte back."""
+    roundtrip_s: Histogram = field(default_factory=lambda: Histogram(ROUNDTRIP_S))
+    """From sending a request to the worker to the first token back."""
 
     def model(self, name: str) -> ModelCounts:
         found = self.models.get(name)
@@ -122,18 +143,11 @@ class Counts:
             found = self.stage_s[name] = Histogram(STAGE_S)
         return found
 
-    def decided(self, decision: Decision, duration_s: float, block_size: int) -> None:
-        """Books one routing decision."""
-        self.stage("route").observe(duration_s)
-        self.deciding_ms.observe(duration_s * 1e3)
-        self.worker(decision.worker_id, decision.dp_rank).started += 1
-        if decision.total_blocks:
-            self.hit_rate.observe(decision.overlap_blocks / decision.total_blocks)
-            self.selected_cached_tokens += decision.overlap_blocks * block_size
-            self.best_cached_tokens += decision.best_overlap_blocks * block_size
-            if (lost := decision.best_overlap_blocks - decision.overlap_blocks) > 0:
-                self.not_best_overlap += 1
-                self.overlap_lost.observe(lost)
+    def router(self, model: str) -> RouterCounts:
+        found = self.routers.get(model)
+        if found is None:
+            found = self.routers[model] = RouterCounts()
+        return found
 
     def drop_workers(self, keep: frozenset[int]) -> None:
         """Forgets workers that are gone, so that churn does not grow the page."""

@@ -8,30 +8,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from dynamo.frontend.fleet import Fleet
 from dynamo.frontend.listener import Gate
 from dynamo.frontend.metrics.counts import Counts
-from dynamo.frontend.metrics.histogram import Histogram
+from dynamo.frontend.metrics.families import Labelled, counter, gauge, histogram
+from dynamo.frontend.metrics.router_families import router_families, router_loads
 from dynamo.frontend.settings import Settings
 from dynamo.frontend.tokens import TokenizerShelf
-
-Labelled = tuple[Sequence[str], float]
-"""Label values and the number."""
 
 
 class Exposition(Collector):
     """Everything /metrics shows."""
 
-    def __init__(self, fleet: Fleet, counts: Counts, gate: Gate, shelf: TokenizerShelf, settings: Settings) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        counts: Counts,
+        gate: Gate,
+        shelf: TokenizerShelf,
+        settings: Settings,
+        *,
+        router_id: int,
+    ) -> None:
+        """`router_id` names this process among routers."""
         self._fleet = fleet
         self._counts = counts
         self._gate = gate
         self._shelf = shelf
         self._prefix = settings.metrics_prefix
         self._migration_limit = settings.migration_limit
+        self._router_id = router_id
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -44,7 +53,8 @@ class Exposition(Collector):
         yield from self._models()
         yield from self._stages()
         yield from self._workers()
-        yield from self._router()
+        yield from self._queues()
+        yield from router_families(self._counts, self._fleet, self._router_id)
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -87,11 +97,11 @@ class Exposition(Collector):
             ("model",),
             [((name,), model.output_tokens) for name, model in models],
         )
-        for gauge, text in (
+        for name, text in (
             ("active_requests", "Requests between entry and completion"),
             ("inflight_requests", "Number of inflight requests"),
         ):
-            yield self._gauge(gauge, text, ("model",), [((name,), model.active) for name, model in models])
+            yield self._gauge(name, text, ("model",), [((key,), model.active) for key, model in models])
         queued = [((name,), model.queued) for name, model in models]
         yield self._gauge("queued_requests", "Requests without a first token yet", ("model",), queued)
         gone = self._gate.disconnected_clients
@@ -110,7 +120,7 @@ class Exposition(Collector):
         )
         for name, text, attribute in families:
             found = [((model,), getattr(counts, attribute)) for model, counts in self._counts.models.items()]
-            yield _histogram(f"{self._prefix}_{name}", text, ("model",), found)
+            yield histogram(f"{self._prefix}_{name}", text, ("model",), found)
 
     def _models(self) -> Iterator[Metric]:
         models = self._fleet.models()
@@ -133,16 +143,16 @@ class Exposition(Collector):
 
     def _stages(self) -> Iterator[Metric]:
         counts, prefix = self._counts, self._prefix
-        stages = [((name,), histogram) for name, histogram in counts.stage_s.items()]
-        yield _histogram(f"{prefix}_stage_duration_seconds", "Pipeline stage duration (seconds)", ("stage",), stages)
+        stages = [((name,), stage) for name, stage in counts.stage_s.items()]
+        yield histogram(f"{prefix}_stage_duration_seconds", "Pipeline stage duration (seconds)", ("stage",), stages)
         template, tokenize = [((), counts.template_s)], [((), counts.tokenize_s)]
-        yield _histogram(f"{prefix}_template_seconds", "Time to render a chat template", (), template)
-        yield _histogram(f"{prefix}_tokenize_seconds", "Time to tokenize a prompt", (), tokenize)
+        yield histogram(f"{prefix}_template_seconds", "Time to render a chat template", (), template)
+        yield histogram(f"{prefix}_tokenize_seconds", "Time to tokenize a prompt", (), tokenize)
         hits, misses = self._shelf.cache_stats()
         yield self._counter("tokenizer_cache_hits", "Text segments found tokenized", (), [((), hits)])
         yield self._counter("tokenizer_cache_misses", "Text segments tokenized anew", (), [((), misses)])
         delay = [((), counts.loop_delay_s)]
-        yield _histogram(f"{prefix}_event_loop_delay_seconds", "How late a short sleep wakes", (), delay)
+        yield histogram(f"{prefix}_event_loop_delay_seconds", "How late a short sleep wakes", (), delay)
         stalls = [((), counts.loop_stalls)]
         yield self._counter("event_loop_stall", "Number of event loop stalls (delay > 5ms)", (), stalls)
 
@@ -153,46 +163,39 @@ class Exposition(Collector):
             ((str(worker_id), str(rank), roles.get(worker_id, "")), counts)
             for (worker_id, rank), counts in self._counts.workers.items()
         ]
+        for name, attribute in (
+            ("worker_last_time_to_first_token_seconds", "ttft_s"),
+            ("worker_last_inter_token_latency_seconds", "itl_s"),
+            ("worker_last_input_sequence_tokens", "input_tokens"),
+        ):
+            found = [(key, getattr(counts, attribute)) for key, counts in known]
+            yield self._gauge(name, "Of the worker's last request", labels, found)
+        loads = [
+            ((str(load.worker_id), str(load.dp_rank), roles.get(load.worker_id, "")), load)
+            for model in self._fleet.models()
+            for router in model.routers()
+            for load in router_loads(router)
+        ]
         for name, text, attribute in (
-            ("worker_last_time_to_first_token_seconds", "Of the worker's last request", "last_ttft_s"),
-            ("worker_last_inter_token_latency_seconds", "Of the worker's last request", "last_itl_s"),
-            ("worker_last_input_sequence_tokens", "Of the worker's last request", "last_input_tokens"),
+            ("worker_active_decode_blocks", "KV blocks held by the worker's running requests", "decode_blocks"),
+            ("worker_active_prefill_tokens", "Prompt tokens that the worker has still to compute", "prefill_tokens"),
         ):
-            yield self._gauge(name, text, labels, [(key, getattr(counts, attribute)) for key, counts in known])
+            yield self._gauge(name, text, labels, [(key, getattr(load, attribute)) for key, load in loads])
 
-    def _router(self) -> Iterator[Metric]:
-        counts = self._counts
-        for name, histogram in (
-            ("block_hashing", counts.hashing_ms),
-            ("seq_hashing", counts.seq_hashing_ms),
-            ("scheduling", counts.deciding_ms),
-            ("total", counts.routing_ms),
-        ):
-            yield _histogram(f"dynamo_router_overhead_{name}_ms", f"Router time for {name}", (), [((), histogram)])
+    def _queues(self) -> Iterator[Metric]:
+        labels = ("model", "policy_class", "worker_type")
+        waiting = [
+            ((model.name, "default", role), router.waiting)
+            for model in self._fleet.models()
+            for role, router in model.routers_by_role()
+        ]
+        text = "Requests held back by --router-queue-threshold"
+        yield self._gauge("router_queue_pending_requests", text, labels, waiting)
+        received = [((name, "default", "decode"), counts.started) for name, counts in self._counts.routers.items()]
+        yield self._counter("router_admission_received", "Requests given to a router", labels, received)
 
     def _counter(self, name: str, text: str, labels: Sequence[str], found: Iterable[Labelled]) -> Metric:
-        return _counter(f"{self._prefix}_{name}", text, labels, found)
+        return counter(f"{self._prefix}_{name}", text, labels, found)
 
     def _gauge(self, name: str, text: str, labels: Sequence[str], found: Iterable[Labelled]) -> Metric:
-        return _gauge(f"{self._prefix}_{name}", text, labels, found)
-
-
-def _counter(name: str, text: str, labels: Sequence[str], found: Iterable[Labelled]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, number in found:
-        family.add_metric(values, number)
-    return family
-
-
-def _gauge(name: str, text: str, labels: Sequence[str], found: Iterable[Labelled]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, number in found:
-        family.add_metric(values, number)
-    return family
-
-
-def _histogram(name: str, text: str, labels: Sequence[str], found: Iterable[tuple[Sequence[str], Histogram]]) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for values, histogram in found:
-        family.add_metric(values, histogram.cumulative(), histogram.total)
-    return family
+        return gauge(f"{self._prefix}_{name}", text, labels, found)

@@ -20,6 +20,14 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
+    @classmethod
+    def sum_of(cls, parts: Sequence[Histogram], bounds: Sequence[float]) -> Histogram:
+        """One histogram over the observations of all; they share `bounds`."""
+        whole = cls(bounds)
+        whole.counts = [sum(column) for column in zip(whole.counts, *(part.counts for part in parts), strict=True)]
+        whole.total = sum(part.total for part in parts)
+        return whole
+
     @property
     def count(self) -> int:
         return sum(self.counts)
@@ -30,5 +38,5 @@ class Histogram:
         seen = 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             seen += count
-            buckets.append(("+Inf" if bound == float("inf") else f"{bound:g}", seen))
+            buckets.append(("+Inf" if bound == float("inf") else f"{bound:.10g}", seen))
         return buckets
