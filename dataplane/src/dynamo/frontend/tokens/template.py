@@ -54,7 +54,8 @@ class ChatTemplate:
         }
         try:
             return self._template.render(values)
-        except (jinja2.TemplateError, TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+        except Exception as error:
+            # A template is a program of the model's author: whatever it raises, it refuses these messages.
             raise TemplateRefused(f"chat template: {error}") from error
 
 
