@@ -28,6 +28,7 @@ ROUNDTRIP_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 ROUTER_ITL_S = (0, 0.0019, 0.0035, 0.0067, 0.013, 0.024, 0.045, 0.084, 0.16, 0.3, 0.56, 1.1, 2)
 HIT_RATE = tuple(step / 20 for step in range(21))
 OVERLAP_LOST = (0.25, 0.5, *(2**power for power in range(14)))
+HASHING_MS = tuple(0.001 * 2**power for power in range(15))
 OVERHEAD_MS = tuple(0.01 * 3**power for power in range(17))
 
 UNKNOWN_MODEL = "unknown"
@@ -118,8 +119,8 @@ class Counts:
     loop_stalls: int = 0
     routers: dict[str, RouterCounts] = field(default_factory=dict)
     """By model."""
-    hashing_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
-    seq_hashing_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
+    hashing_ms: Histogram = field(default_factory=lambda: Histogram(HASHING_MS))
+    seq_hashing_ms: Histogram = field(default_factory=lambda: Histogram(HASHING_MS))
     deciding_ms: Histogram = field(default_factory=lambda: Histogram(OVERHEAD_MS))
     roundtrip_s: Histogram = field(default_factory=lambda: Histogram(ROUNDTRIP_S))
     """From sending a request to the worker to the first token back."""

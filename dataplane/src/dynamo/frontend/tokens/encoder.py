@@ -71,8 +71,8 @@ class _Fast:
         return np.frombuffer(ids, dtype="<u4")
 
     def stats(self) -> CacheStats:
-        stats = self._tokenizer.segment_cache_stats()
-        return CacheStats(stats[0], stats[1])
+        stats = self._tokenizer.segment_cache_stats() or {}
+        return CacheStats(stats.get("hits", 0), stats.get("misses", 0))
 
 
 class _Complete:
