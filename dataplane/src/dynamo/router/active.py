@@ -7,13 +7,14 @@ lost `finish` cannot weigh for ever. Called by the router; pure, the clock is an
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from bisect import bisect_left
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import msgspec
-
+from dynamo.router.columns import Column, Ints
 from dynamo.router.index import PrefixIndex
+from dynamo.router.loads import Loads, SlotLoad
 
 
 @dataclass(slots=True)
@@ -30,28 +31,6 @@ class _Request:
     has_output: bool = False
 
 
-@dataclass(slots=True)
-class _SlotLoad:
-    requests: int = 0
-    prefill_tokens: int = 0
-    own_blocks: int = 0
-    users: dict[int, int] = field(default_factory=dict)
-    """Running requests by shared block."""
-    computed: set[int] = field(default_factory=set)
-    """Shared blocks of requests that have output."""
-
-
-class SlotLoad(msgspec.Struct, frozen=True, gc=False):
-    """A slot's load: requests without an end, prompt tokens still to prefill, distinct KV blocks in use."""
-
-    requests: int = 0
-    prefill_tokens: int = 0
-    decode_blocks: int = 0
-
-
-_IDLE = SlotLoad()
-
-
 class ActiveRequests:
     """Load by slot, from `begin` to `finish` of each request."""
 
@@ -60,8 +39,13 @@ class ActiveRequests:
         self._expiry_s = expiry_s
         self._counts_output_blocks = counts_output_blocks
         self._requests: OrderedDict[str, _Request] = OrderedDict()
-        self._slots: dict[int, _SlotLoad] = {}
+        self._request_counts = Column()
+        self._prefill_tokens = Column()
+        self._own_blocks = Column()
+        self._users: dict[int, Counter[int]] = {}
+        """Running requests by shared block. A request has all blocks of its chain, so along a chain these only fall."""
         self._index = PrefixIndex()
+        """The same blocks, for matching a prompt against all slots at once."""
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -74,14 +58,13 @@ class ActiveRequests:
         self._requests[request_id] = _Request(
             slot, hashes, prefill_tokens, own_blocks, now_s, now_s, len(hashes) + own_blocks
         )
-        load = self._slots.setdefault(slot, _SlotLoad())
-        load.requests += 1
-        load.prefill_tokens += prefill_tokens
-        load.own_blocks += own_blocks
-        users = load.users
-        for name in hashes:
-            users[name] = users.get(name, 0) + 1
-        self._index.store(slot, hashes)
+        self._request_counts[slot] += 1
+        self._prefill_tokens[slot] += prefill_tokens
+        self._own_blocks[slot] += own_blocks
+        users = self._users.setdefault(slot, Counter())
+        known = bisect_left(hashes, True, key=lambda name: name not in users)
+        users.update(hashes)
+        self._index.store(slot, hashes[known:])
 
     def first_token(self, request_id: str, now_s: float) -> bool:
         """The prompt is computed. True if this freed prefill load."""
@@ -89,11 +72,9 @@ class ActiveRequests:
         if request is None:
             return False
         request.seen_s = now_s
-        load = self._slots[request.slot]
         request.has_output = True
-        load.computed.update(request.hashes)
         freed, request.prefill_tokens = request.prefill_tokens, 0
-        load.prefill_tokens -= freed
+        self._prefill_tokens[request.slot] -= freed
         return freed > 0
 
     def tokens(self, request_id: str, count: int, now_s: float) -> None:
@@ -105,7 +86,7 @@ class ActiveRequests:
         request.output_tokens += count
         if self._counts_output_blocks:
             more = request.output_tokens // self.block_size + request.prompt_blocks - len(request.hashes)
-            self._slots[request.slot].own_blocks += more - request.own_blocks
+            self._own_blocks[request.slot] += more - request.own_blocks
             request.own_blocks = more
 
     def finish(self, request_id: str) -> bool:
@@ -113,23 +94,19 @@ class ActiveRequests:
         request = self._requests.pop(request_id, None)
         if request is None:
             return False
-        load = self._slots[request.slot]
-        load.requests -= 1
-        load.prefill_tokens -= request.prefill_tokens
-        load.own_blocks -= request.own_blocks
-        users = load.users
-        unused = []
-        for name in request.hashes:
-            left = users[name] - 1
-            if left:
-                users[name] = left
-            else:
-                del users[name]
-                unused.append(name)
-        load.computed.difference_update(unused)
-        self._index.remove(request.slot, unused)
-        if not load.requests:
-            del self._slots[request.slot]
+        slot, hashes = request.slot, request.hashes
+        self._request_counts[slot] -= 1
+        self._prefill_tokens[slot] -= request.prefill_tokens
+        self._own_blocks[slot] -= request.own_blocks
+        users = self._users[slot]
+        shared = bisect_left(hashes, True, key=lambda name: users[name] == 1)
+        users.subtract(hashes[:shared])
+        unused = hashes[shared:]
+        for name in unused:
+            del users[name]
+        self._index.remove(slot, unused)
+        if not self._request_counts[slot]:
+            del self._users[slot]
         return True
 
     def expire(self, now_s: float) -> tuple[str, ...]:
@@ -157,29 +134,29 @@ class ActiveRequests:
         return request is not None and not request.has_output
 
     def load(self, slot: int) -> SlotLoad:
-        load = self._slots.get(slot)
-        if load is None:
-            return _IDLE
-        return SlotLoad(load.requests, load.prefill_tokens, len(load.users) + load.own_blocks)
+        blocks = self._index.held(slot) + self._own_blocks[slot]
+        return SlotLoad(self._request_counts[slot], self._prefill_tokens[slot], blocks)
+
+    def loads(self, slots: Ints) -> Loads:
+        blocks = self._index.held_of(slots) + self._own_blocks.of(slots)
+        return Loads(self._request_counts.of(slots), self._prefill_tokens.of(slots), blocks)
 
     def match(self, chain: Sequence[int]) -> dict[int, int]:
         """Leading blocks of a prompt that running requests hold already, by slot."""
         return self._index.match(chain)
 
-    def users(self, slot: int, name: int) -> tuple[int, bool]:
-        """Running requests on `slot` whose prompt has this block, and whether one of them is past its prefill."""
-        load = self._slots.get(slot)
-        if load is None:
-            return 0, False
-        return load.users.get(name, 0), name in load.computed
+    def users(self, slot: int, name: int) -> int:
+        """Running requests on `slot` whose prompt has this block."""
+        users = self._users.get(slot)
+        return users.get(name, 0) if users is not None else 0
 
     def check(self) -> None:
         self._index.check()
-        for slot, load in self._slots.items():
+        assert self._users.keys() == {request.slot for request in self._requests.values()}
+        for slot, users in self._users.items():
             mine = [request for request in self._requests.values() if request.slot == slot]
-            assert load.requests == len(mine) > 0
-            assert load.computed <= load.users.keys()
-            assert load.prefill_tokens == sum(request.prefill_tokens for request in mine) >= 0
-            assert load.own_blocks == sum(request.own_blocks for request in mine) >= 0
-            assert sum(load.users.values()) == sum(len(request.hashes) for request in mine)
-            assert len(load.users) == self._index.held(slot)
+            assert self._request_counts[slot] == len(mine)
+            assert self._prefill_tokens[slot] == sum(request.prefill_tokens for request in mine) >= 0
+            assert self._own_blocks[slot] == sum(request.own_blocks for request in mine) >= 0
+            assert users == Counter(name for request in mine for name in request.hashes)
+            assert len(users) == self._index.held(slot)

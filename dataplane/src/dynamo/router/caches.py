@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
+from dynamo.router.columns import Ints
 from dynamo.router.config import CachePolicy, RouterConfig
+from dynamo.router.index import PrefixIndex
 from dynamo.router.predictions import BoundedIndex, ExpiringIndex
 from dynamo.router.tiers import Overlaps, TieredIndex
 from dynamo.wire.router_events import Tier
@@ -31,6 +35,11 @@ class Caches:
             self._expiring = ExpiringIndex(config.ttl_s)
         elif config.predicted_ttl_s is not None:
             self._expiring = ExpiringIndex(config.predicted_ttl_s)
+        assumed = self._expiring or self._bounded
+        self._assumed: PrefixIndex | None = assumed.index if assumed is not None else None
+        self._proven = (
+            self._assumed if self._assumed is not None and not self._follows_events else self._reported.device
+        )
 
     def store(self, slot: int, hashes: Sequence[int], tier: Tier) -> None:
         if self._follows_events:
@@ -54,8 +63,7 @@ class Caches:
         self, slot: int, chain: Sequence[int], overlap: int, capacity: int | None, request_id: str, now_s: float
     ) -> None:
         """A prompt goes to `slot`, which reuses `overlap` leading blocks of it and will hold the rest."""
-        if overlap:
-            self._reported.prove(slot, chain[:overlap])
+        self._proven.prove(slot, chain[:overlap])
         if self._expiring is not None:
             self._expiring.put(slot, chain, request_id, now_s)
         if self._bounded is not None:
@@ -66,16 +74,16 @@ class Caches:
             self._expiring.expire(now_s, is_pending)
 
     def match(self, chain: Sequence[int]) -> Overlaps:
-        assumed = self._expiring or self._bounded
-        return self._reported.match(chain, assumed.match(chain) if assumed is not None else {})
+        return self._reported.match(chain, self._assumed.match(chain) if self._assumed is not None else {})
 
-    def held(self, slot: int) -> int:
-        """Device blocks, reported or assumed, whichever are more."""
-        assumed = self._expiring or self._bounded
-        return max(self._reported.held(slot), assumed.held(slot) if assumed is not None else 0)
+    def held_of(self, slots: Ints) -> Ints:
+        """Device blocks by slot, reported or assumed, whichever are more."""
+        reported = self._reported.device.held_of(slots)
+        return reported if self._assumed is None else np.maximum(reported, self._assumed.held_of(slots))
 
-    def proven(self, slot: int) -> int:
-        return self._reported.proven(slot)
+    def proven_of(self, slots: Ints) -> Ints:
+        """Of these, the blocks that a routed prompt reused."""
+        return self._proven.proven_of(slots)
 
     def check(self) -> None:
         self._reported.check()

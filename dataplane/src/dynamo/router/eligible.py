@@ -6,99 +6,122 @@ busy ones is `Overloaded` (529), a pin that fits nobody is `InvalidRequest` (400
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from dynamo.router.active import SlotLoad
+import numpy as np
+
 from dynamo.router.asks import Ask
+from dynamo.router.columns import Flags
 from dynamo.router.config import BusyThresholds
-from dynamo.router.fleet import Member
+from dynamo.router.fleet import UNLIMITED, Roster
+from dynamo.router.loads import Loads
 from dynamo.wire.errors import InvalidRequest, Overloaded, Unavailable
 
 RETRY_AFTER_S = 1
 _NAMES_SHOWN = 8
 
 
-def eligible(ask: Ask, members: Sequence[Member], inhibited: frozenset[int]) -> Sequence[Member]:
+def eligible(ask: Ask, roster: Roster, inhibited: frozenset[int]) -> Roster:
     """Members that could serve the request, busy or not. Raises Unavailable or InvalidRequest."""
-    if not members:
+    if not len(roster):
         raise Unavailable(f"model {ask.model}: no worker is there", retry_after_s=RETRY_AFTER_S)
     if ask.excluded_worker_ids:
-        members = _kept(members, lambda member: member.worker_id not in ask.excluded_worker_ids)
-        if not members:
+        roster = roster.only(lambda member: member.worker_id not in ask.excluded_worker_ids)
+        if not len(roster):
             raise Unavailable(f"model {ask.model}: every worker has failed this request", retry_after_s=RETRY_AFTER_S)
-    if ask.allowed_worker_ids is not None:
-        allowed = ask.allowed_worker_ids
-        members = _kept(members, lambda member: member.worker_id in allowed)
-        if not members:
+    if (allowed := ask.allowed_worker_ids) is not None:
+        roster = roster.only(lambda member: member.worker_id in allowed)
+        if not len(roster):
             raise Unavailable(f"model {ask.model}: none of the {len(allowed)} allowed workers is there")
     if ask.pinned_worker_id is not None:
-        members = _pinned(ask, ask.pinned_worker_id, members)
+        roster = _pinned(ask, ask.pinned_worker_id, roster)
     if ask.dp_rank is not None:
-        members = _on_rank(ask, ask.dp_rank, members)
-    if ask.lora is not None:
-        lora = ask.lora
-        members = _kept(members, lambda member: lora in member.card.loras)
-        if not members:
+        roster = _on_rank(ask, ask.dp_rank, roster)
+    if (lora := ask.lora) is not None:
+        roster = roster.only(lambda member: lora in member.card.loras)
+        if not len(roster):
             raise Unavailable(f"model {ask.model}: no worker has adapter {lora} loaded", retry_after_s=RETRY_AFTER_S)
     if inhibited:
-        members = _kept(members, lambda member: member.worker_id not in inhibited) or members
-    return members
+        others = roster.only(lambda member: member.worker_id not in inhibited)
+        return others if len(others) else roster
+    return roster
 
 
-def not_busy(
-    model: str, members: Sequence[Member], thresholds: BusyThresholds, load: Callable[[int], SlotLoad]
-) -> Sequence[Member]:
-    """Members below every threshold. Raises Overloaded, naming the setting, what was measured and the limit."""
-    if thresholds == BusyThresholds():
-        return members
-    found = [busy_reason(member, thresholds, load(member.slot)) for member in members]
-    free = [member for member, reason in zip(members, found, strict=True) if reason is None]
-    if not free:
-        workers = len({member.worker_id for member in members})
+def not_busy(model: str, roster: Roster, thresholds: BusyThresholds, loads: Loads) -> Flags | None:
+    """A mask of the members below every threshold; None: no threshold is set.
+
+    Raises Overloaded, naming the setting, what was measured and the limit, when everybody is busy.
+    """
+    limits = _limits(roster, thresholds, loads)
+    if not limits:
+        return None
+    is_busy: Flags = np.logical_or.reduce([limit.is_exceeded for limit in limits])
+    if is_busy.all():
+        workers = len({member.worker_id for member in roster.members})
+        why = next(limit.says(0) for limit in limits if limit.is_exceeded[0])
         raise Overloaded(
-            f"model {model}: all {workers} eligible workers are busy, e.g. {members[0].label}: {found[0]}; retry later",
+            f"model {model}: all {workers} eligible workers are busy, e.g. {roster.members[0].label}: {why}; "
+            "retry later",
             retry_after_s=RETRY_AFTER_S,
         )
-    return free
+    return ~is_busy
 
 
-def busy_reason(member: Member, thresholds: BusyThresholds, load: SlotLoad) -> str | None:
-    """Which threshold the rank exceeds; None: it may take more."""
-    total = member.card.total_kv_blocks
-    fraction = thresholds.active_decode_blocks
-    if fraction is not None and total and load.decode_blocks > fraction * total:
-        return (
-            f"{load.decode_blocks} of {total} KV blocks in use ({load.decode_blocks / total:.2f}), "
-            f"--active-decode-blocks-threshold is {fraction:g}"
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    is_exceeded: Flags
+    says: Callable[[int], str]
+    """By position: what was measured, and the setting."""
+
+
+def _limits(roster: Roster, thresholds: BusyThresholds, loads: Loads) -> list[_Limit]:
+    """One per threshold that is set."""
+    blocks, tokens = loads.decode_blocks, loads.prefill_tokens
+    total, per_step = roster.total_blocks, roster.step_tokens
+    limits = []
+    if (fraction := thresholds.active_decode_blocks) is not None:
+        limits.append(
+            _Limit(
+                (blocks > fraction * total) & (total < UNLIMITED),
+                lambda at: (
+                    f"{blocks[at]} of {total[at]} KV blocks in use ({blocks[at] / total[at]:.2f}), "
+                    f"--active-decode-blocks-threshold is {fraction:g}"
+                ),
+            )
         )
-    tokens = thresholds.active_prefill_tokens
-    if tokens is not None and load.prefill_tokens > tokens:
-        return f"{load.prefill_tokens} prompt tokens to compute, --active-prefill-tokens-threshold is {tokens}"
-    steps = thresholds.active_prefill_tokens_frac
-    if steps is not None and load.prefill_tokens > steps * member.step_tokens:
-        return (
-            f"{load.prefill_tokens} prompt tokens to compute ({load.prefill_tokens / member.step_tokens:.2f} of the "
-            f"{member.step_tokens} per step), --active-prefill-tokens-threshold-frac is {steps:g}"
+    if (most := thresholds.active_prefill_tokens) is not None:
+        limits.append(
+            _Limit(
+                tokens > most,
+                lambda at: f"{tokens[at]} prompt tokens to compute, --active-prefill-tokens-threshold is {most}",
+            )
         )
-    return None
+    if (steps := thresholds.active_prefill_tokens_frac) is not None:
+        limits.append(
+            _Limit(
+                tokens > steps * per_step,
+                lambda at: (
+                    f"{tokens[at]} prompt tokens to compute ({tokens[at] / per_step[at]:.2f} of the {per_step[at]} "
+                    f"per step), --active-prefill-tokens-threshold-frac is {steps:g}"
+                ),
+            )
+        )
+    return limits
 
 
-def _pinned(ask: Ask, worker_id: int, members: Sequence[Member]) -> Sequence[Member]:
-    found = _kept(members, lambda member: member.worker_id == worker_id)
-    if not found:
-        known = sorted({member.card.hex_id for member in members})
+def _pinned(ask: Ask, worker_id: int, roster: Roster) -> Roster:
+    found = roster.only(lambda member: member.worker_id == worker_id)
+    if not len(found):
+        known = sorted({member.card.hex_id for member in roster.members})
         shown = ", ".join(known[:_NAMES_SHOWN]) + (", …" if len(known) > _NAMES_SHOWN else "")
         raise InvalidRequest(f"model {ask.model}: found worker id {worker_id:x}, expected one of {shown}")
     return found
 
 
-def _on_rank(ask: Ask, rank: int, members: Sequence[Member]) -> Sequence[Member]:
-    found = _kept(members, lambda member: member.dp_rank == rank)
-    if not found:
-        most = max(member.card.data_parallel_size for member in members) - 1
+def _on_rank(ask: Ask, rank: int, roster: Roster) -> Roster:
+    found = roster.only(lambda member: member.dp_rank == rank)
+    if not len(found):
+        most = max(member.card.data_parallel_size for member in roster.members) - 1
         raise InvalidRequest(f"model {ask.model}: found dp_rank {rank}, expected 0 to {most}", param="dp_rank")
     return found
-
-
-def _kept(members: Sequence[Member], keep: Callable[[Member], bool]) -> list[Member]:
-    return [member for member in members if keep(member)]

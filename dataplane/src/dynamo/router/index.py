@@ -7,7 +7,10 @@ would take fewer look-ups and count blocks behind such a hole.) Blocks of one pr
 steps of the walk are one look-up and one identity check. Measured by `benchmarks.index`.
 
 Memory: per distinct block one dictionary entry and one int (about 140 bytes), plus about 50 bytes per owner; bounded by
-what the workers' caches hold, since workers report what they remove. Called by the router only; pure, no clock.
+what the workers' caches hold, since workers report what they remove.
+
+A held block is proven once a routed prompt reused it: the room that proven blocks leave is what a new prefix may take
+without costing anybody a recomputation. Called by the router only; pure, no clock.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from dynamo.router.columns import Column, Ints
 
 _MANY_BITS = 16
 """From here on numpy unpacks a mask quicker than bit twiddling."""
@@ -26,6 +31,9 @@ class PrefixIndex:
     def __init__(self) -> None:
         self._owners: dict[int, int] = {}
         self._held: dict[int, set[int]] = {}
+        self._counts = Column()
+        self._proven: dict[int, set[int]] = {}
+        self._proven_counts = Column()
         self._bits: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -34,8 +42,11 @@ class PrefixIndex:
 
     def held(self, slot: int) -> int:
         """Blocks that `slot` holds."""
-        held = self._held.get(slot)
-        return len(held) if held else 0
+        return self._counts[slot]
+
+    def held_of(self, slots: Ints) -> Ints:
+        """The same of many slots."""
+        return self._counts.of(slots)
 
     def store(self, slot: int, hashes: Sequence[int]) -> None:
         bit = self._bit(slot)
@@ -52,7 +63,9 @@ class PrefixIndex:
             elif not mask & bit:
                 seen, joined = mask, mask | bit
                 owners[name] = joined
-        self._held.setdefault(slot, set()).update(hashes)
+        held = self._held.setdefault(slot, set())
+        held.update(hashes)
+        self._counts[slot] = len(held)
 
     def remove(self, slot: int, hashes: Iterable[int]) -> None:
         """Blocks that `slot` does not hold are ignored."""
@@ -60,15 +73,39 @@ class PrefixIndex:
         if held:
             gone = held.intersection(hashes)
             held -= gone
+            self._counts[slot] = len(held)
             self._disown(slot, gone)
+            proven = self._proven.get(slot)
+            if proven:
+                proven -= gone
+                self._proven_counts[slot] = len(proven)
 
     def clear(self, slot: int) -> None:
         self._disown(slot, self._held.pop(slot, ()))
+        self._proven.pop(slot, None)
+        self._counts[slot] = self._proven_counts[slot] = 0
         self._bits.pop(slot, None)
 
     def replace(self, slot: int, hashes: Sequence[int]) -> None:
+        """The slot holds exactly these; what was proven of them stays proven."""
+        proven = self._proven.get(slot, ())
         self.clear(slot)
         self.store(slot, hashes)
+        self.prove(slot, list(proven))
+
+    def prove(self, slot: int, hashes: Sequence[int]) -> None:
+        """A prompt just reused its leading blocks `hashes` of `slot`; those the slot does not hold are ignored."""
+        held = self._held.get(slot)
+        if not held or not hashes:
+            return
+        proven = self._proven.setdefault(slot, set())
+        if hashes[-1] not in proven:  # else those before it were proven with it
+            proven |= held.intersection(hashes)
+            self._proven_counts[slot] = len(proven)
+
+    def proven_of(self, slots: Ints) -> Ints:
+        """How many blocks each of the slots holds that were ever reused."""
+        return self._proven_counts.of(slots)
 
     def match(self, chain: Sequence[int], start: int = 0, among: int = -1) -> dict[int, int]:
         """Blocks held in a row from `chain[start]` on, by slot; slots without any are left out.
@@ -103,6 +140,10 @@ class PrefixIndex:
             for slot in slots_in(mask):
                 by_slot.setdefault(slot, set()).add(name)
         assert by_slot == {slot: held for slot, held in self._held.items() if held}
+        assert all(self._counts[slot] == len(held) for slot, held in self._held.items())
+        for slot, proven in self._proven.items():
+            assert proven <= self._held.get(slot, set())
+            assert self._proven_counts[slot] == len(proven)
 
     def _bit(self, slot: int) -> int:
         """One int object per slot: blocks that only it owns share it."""

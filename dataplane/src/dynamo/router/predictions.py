@@ -7,6 +7,7 @@ common prefix that arrive before the first is cached still go to one worker. Pur
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -14,19 +15,20 @@ from dynamo.router.index import PrefixIndex
 
 
 class ExpiringIndex:
-    """Prefixes with a time to live, refreshed by use."""
+    """Prefixes with a time to live, refreshed by use; others only read `index`."""
 
     def __init__(self, ttl_s: float) -> None:
+        self.index = PrefixIndex()
         self._ttl_s = ttl_s
-        self._index = PrefixIndex()
         self._deadlines_s: dict[int, dict[int, float]] = {}
-        self._due: deque[tuple[float, int, str, Sequence[int]]] = deque()
+        self._due: deque[tuple[float, int, str, array[int]]] = deque()
+        """(deadline, slot, request, 64-bit hashes), first due first."""
 
     def put(self, slot: int, hashes: Sequence[int], request_id: str, now_s: float) -> None:
         deadline_s = now_s + self._ttl_s
-        self._index.store(slot, hashes)
+        self.index.store(slot, hashes)
         self._deadlines_s.setdefault(slot, {}).update(dict.fromkeys(hashes, deadline_s))
-        self._due.append((deadline_s, slot, request_id, hashes))
+        self._due.append((deadline_s, slot, request_id, array("Q", hashes)))
 
     def expire(self, now_s: float, is_pending: Callable[[str], bool]) -> None:
         """Prompts whose request `is_pending` (routed, not yet computed) live on for another term."""
@@ -41,32 +43,29 @@ class ExpiringIndex:
             over = [name for name in hashes if deadlines_s.get(name, now_s) <= now_s]
             for name in over:
                 deadlines_s.pop(name, None)
-            self._index.remove(slot, over)
-
-    def match(self, chain: Sequence[int]) -> dict[int, int]:
-        return self._index.match(chain)
-
-    def held(self, slot: int) -> int:
-        return self._index.held(slot)
+            self.index.remove(slot, over)
 
     def clear(self, slot: int) -> None:
-        self._index.clear(slot)
+        self.index.clear(slot)
         self._deadlines_s.pop(slot, None)
         self._due = deque(entry for entry in self._due if entry[1] != slot)
 
     def check(self) -> None:
-        self._index.check()
+        self.index.check()
         due = [entry[0] for entry in self._due]
         assert due == sorted(due)
         for slot, deadlines_s in self._deadlines_s.items():
-            assert len(deadlines_s) == self._index.held(slot)
+            assert len(deadlines_s) == self.index.held(slot)
 
 
 class BoundedIndex:
-    """Prefixes up to a slot's capacity, least recently used out first, a prompt's end before its start."""
+    """Prefixes up to a slot's capacity, least recently used out first, a prompt's end before its start.
+
+    Others only read `index`.
+    """
 
     def __init__(self) -> None:
-        self._index = PrefixIndex()
+        self.index = PrefixIndex()
         self._recent: dict[int, dict[int, None]] = {}
 
     def put(self, slot: int, hashes: Sequence[int], capacity: int) -> None:
@@ -74,25 +73,19 @@ class BoundedIndex:
         for name in reversed(hashes):
             recent.pop(name, None)
             recent[name] = None
-        self._index.store(slot, hashes)
+        self.index.store(slot, hashes)
         excess = len(recent) - capacity
         if excess > 0:
             oldest = [name for name, _ in zip(recent, range(excess), strict=False)]
             for name in oldest:
                 del recent[name]
-            self._index.remove(slot, oldest)
-
-    def match(self, chain: Sequence[int]) -> dict[int, int]:
-        return self._index.match(chain)
-
-    def held(self, slot: int) -> int:
-        return self._index.held(slot)
+            self.index.remove(slot, oldest)
 
     def clear(self, slot: int) -> None:
-        self._index.clear(slot)
+        self.index.clear(slot)
         self._recent.pop(slot, None)
 
     def check(self) -> None:
-        self._index.check()
+        self.index.check()
         for slot, recent in self._recent.items():
-            assert len(recent) == self._index.held(slot)
+            assert len(recent) == self.index.held(slot)

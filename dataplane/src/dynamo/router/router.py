@@ -13,16 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dynamo.router.active import ActiveRequests, SlotLoad
+from dynamo.router.active import ActiveRequests
 from dynamo.router.asks import Ask, Decision
 from dynamo.router.caches import Caches
-from dynamo.router.choice import Choice, Sight, by_cost, by_requests
+from dynamo.router.choice import Choice, by_cost, by_requests
 from dynamo.router.config import BusyThresholds, Mode, RouterConfig
+from dynamo.router.copies import Reuses
 from dynamo.router.eligible import RETRY_AFTER_S, eligible, not_busy
-from dynamo.router.fleet import Fleet, Member
-from dynamo.router.queue import Waiting, WaitQueue
+from dynamo.router.fleet import Fleet, Roster
+from dynamo.router.loads import Loads
+from dynamo.router.queue import Waiting
 from dynamo.router.reported import ReportedLoads
+from dynamo.router.sight import Sight
 from dynamo.router.slots import Slots
+from dynamo.router.snapshot import describe
+from dynamo.router.turns import Turns
 from dynamo.wire.cards import WorkerCard
 from dynamo.wire.errors import InvalidRequest, RequestError, Unavailable
 from dynamo.wire.router_events import Hashes, Load, Tier
@@ -49,7 +54,8 @@ class Router:
             counts_output_blocks=config.tracks_output_blocks,
         )
         self._reported = ReportedLoads()
-        self._queue = WaitQueue(config.queue_policy)
+        self._reuses = Reuses()
+        self._turns = Turns(config.queue_threshold, config.queue_policy)
         self._last_turn: tuple[int, int] | None = None
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
 
@@ -61,7 +67,7 @@ class Router:
     @property
     def block_size(self) -> int:
         """Tokens per block to hash prompts with; follows the fleet unless the config fixes it."""
-        return self.config.block_size or self._fleet.block_size() or _DEFAULT_BLOCK_SIZE
+        return self.config.block_size or self._fleet.block_size or _DEFAULT_BLOCK_SIZE
 
     def set_workers(self, cards: Sequence[WorkerCard]) -> None:
         """Everybody who serves the model now; state of workers that are gone is dropped."""
@@ -79,7 +85,9 @@ class Router:
         self.thresholds = thresholds
 
     def store(self, worker_id: int, dp_rank: int, hashes: Hashes, tier: Tier = Tier.DEVICE) -> None:
-        self._caches.store(self._slots.take(worker_id, dp_rank), hashes.tolist(), tier)
+        slot = self._take_slot(worker_id, dp_rank)
+        if slot is not None:
+            self._caches.store(slot, hashes.tolist(), tier)
 
     def remove(self, worker_id: int, dp_rank: int, hashes: Hashes, tier: Tier = Tier.DEVICE) -> None:
         slot = self._slots.get(worker_id, dp_rank)
@@ -92,8 +100,9 @@ class Router:
             self._caches.clear(slot)
 
     def replace(self, worker_id: int, dp_rank: int, tiers: Mapping[Tier, Hashes]) -> None:
-        blocks = {tier: hashes.tolist() for tier, hashes in tiers.items()}
-        self._caches.replace(self._slots.take(worker_id, dp_rank), blocks)
+        slot = self._take_slot(worker_id, dp_rank)
+        if slot is not None:
+            self._caches.replace(slot, {tier: hashes.tolist() for tier, hashes in tiers.items()})
 
     def drop(self, worker_id: int) -> None:
         """Forgets what the worker has cached; one without a card is forgotten altogether."""
@@ -125,26 +134,8 @@ class Router:
     def begin(self, ask: Ask, decision: Decision) -> None:
         """The request goes to the decided worker: its load counts from now."""
         slot = self._slots.get(decision.worker_id, decision.dp_rank)
-        if slot is None:
-            return
-        now_s = self._clock()
-        chain = self._chain(ask)
-        cached_tokens = decision.overlap_blocks * self.block_size
-        blocks = (ask.token_count or 0) // self.block_size
-        shares = self.config.assumes_kv_reuse and ask.hashes is not None
-        tracks_blocks = self.config.tracks_active_blocks
-        self._active.begin(
-            ask.request_id,
-            slot,
-            hashes=chain if shares and tracks_blocks else (),
-            own_blocks=blocks if tracks_blocks and not shares else 0,
-            prefill_tokens=max(0, (ask.token_count or 0) - cached_tokens) if self.config.tracks_prefill_tokens else 0,
-            now_s=now_s,
-        )
-        if chain:
-            card = self._fleet.card(decision.worker_id)
-            capacity = card.total_kv_blocks if card is not None else None
-            self._caches.assume(slot, chain, decision.overlap_blocks, capacity, ask.request_id, now_s)
+        if slot is not None:
+            self._begin(ask, decision, slot)
         self._wake()
 
     def first_token(self, request_id: str) -> None:
@@ -165,39 +156,37 @@ class Router:
         """Why the request should `wait` before `decide`, or None to go on. Raises what `decide` raises for nobody."""
         if self.config.queue_threshold is None:
             return None
-        members = self._eligible(ask, self._clock())
-        if len(self._queue):
-            return f"{len(self._queue)} requests wait already (--router-queue-threshold)"
-        return self._wait_reason(members)
+        roster = self._eligible(ask, self._clock())
+        return self._turns.must_wait(roster, self._loads(roster))
 
     def wait(self, ask: Ask, wake: Callable[[], None]) -> None:
         """`wake` is called once, when it is the request's turn: then `decide` and `begin` it, or `abandon` it."""
         overlaps = self._caches.match(self._chain(ask)).device
         cached_tokens = max(overlaps.values(), default=0) * self.block_size
         uncached_tokens = max(0, (ask.token_count or 0) - cached_tokens)
-        self._queue.push(
+        self._turns.push(
             Waiting(ask.request_id, self._clock(), uncached_tokens, ask.priority, ask.strict_priority), wake
         )
 
     def abandon(self, request_id: str) -> None:
         """A waiting, or just woken, request will not begin."""
-        self._queue.abandon(request_id)
+        self._turns.abandon(request_id)
         self._wake()
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self._turns)
 
     def snapshot(self) -> dict[str, object]:
         """What the router knows, as plain values for /debug."""
-        now_s = self._clock()
-        inhibited = self._fleet.inhibited(now_s)
+        roster = self._fleet.roster
+        inhibited = self._fleet.inhibited(self._clock())
         return {
             "mode": self.config.mode.value,
             "block_size": self.block_size,
             "active_requests": len(self._active),
-            "waiting_requests": len(self._queue),
-            "workers": [self._describe(member, member.worker_id in inhibited) for member in self._fleet.members],
+            "waiting_requests": len(self._turns),
+            "workers": describe(roster, self._loads(roster), self._caches, inhibited),
         }
 
     def check(self) -> None:
@@ -207,17 +196,21 @@ class Router:
         self._active.check()
 
     def _decide(self, ask: Ask, now_s: float) -> Decision:
-        self._expire(now_s)
-        members = not_busy(ask.model, self._eligible(ask, now_s), self.thresholds, self._load)
+        self._active.expire(now_s)
+        self._caches.expire(now_s, self._active.is_prefilling)
+        roster = self._eligible(ask, now_s)
+        loads = self._loads(roster)
+        free = not_busy(ask.model, roster, self.thresholds, loads)
+        if free is not None:
+            roster, loads = roster.where(free), loads.where(free)
         if self.config.mode is Mode.DIRECT and ask.pinned_worker_id is None:
             raise InvalidRequest("router mode direct: the request names no worker; set x-dynamo-worker-instance-id")
-        sight = Sight(self._caches, self._active, self._load, self._chain(ask), self.block_size)
-        choice = self._choose(ask, members, sight)
-        decision = _decision(ask, choice, sight, self.config.mode, now_s)
+        sight = Sight(self._caches, self._active, self._reuses, self._chain(ask), self.block_size)
+        decision = self._decision(ask, self._choose(ask, roster, loads, sight), sight, now_s)
         self._decisions.append(decision)
         return decision
 
-    def _eligible(self, ask: Ask, now_s: float) -> Sequence[Member]:
+    def _eligible(self, ask: Ask, now_s: float) -> Roster:
         least = self.config.min_initial_workers
         if self._fleet.most_seen < least:
             raise Unavailable(
@@ -225,16 +218,54 @@ class Router:
                 f"--router-min-initial-workers is {least}",
                 retry_after_s=RETRY_AFTER_S,
             )
-        return eligible(ask, self._fleet.members, self._fleet.inhibited(now_s))
+        return eligible(ask, self._fleet.roster, self._fleet.inhibited(now_s))
 
-    def _choose(self, ask: Ask, members: Sequence[Member], sight: Sight) -> Choice:
+    def _choose(self, ask: Ask, roster: Roster, loads: Loads, sight: Sight) -> Choice:
         mode = self.config.mode
-        if mode is Mode.KV and ask.token_count is not None and len(members) > 1:
-            return by_cost(members, sight, ask.token_count, self.config, self._rng)
-        choice = by_requests(mode, members, self._load, self._last_turn, self._rng)
+        if mode is Mode.KV and ask.token_count is not None and len(roster) > 1:
+            return by_cost(roster, loads, sight, ask.token_count, self.config, self._rng)
+        choice = by_requests(mode, roster, loads, self._last_turn, self._rng)
         if mode is Mode.ROUND_ROBIN:
             self._last_turn = (choice.member.worker_id, choice.member.dp_rank)
         return choice
+
+    def _decision(self, ask: Ask, choice: Choice, sight: Sight, now_s: float) -> Decision:
+        card = choice.member.card
+        return Decision(
+            request_id=ask.request_id,
+            worker_id=card.worker_id,
+            dp_rank=choice.member.dp_rank,
+            address=card.address,
+            worker_name=card.name,
+            mode=self.config.mode,
+            reason=choice.reason,
+            overlap_blocks=sight.overlaps.device.get(choice.member.slot, 0),
+            total_blocks=len(sight.chain),
+            scores=choice.scores,
+            decided_s=now_s,
+            best_overlap_blocks=choice.best_overlap,
+        )
+
+    def _begin(self, ask: Ask, decision: Decision, slot: int) -> None:
+        now_s, config = self._clock(), self.config
+        chain, tokens = self._chain(ask), ask.token_count or 0
+        uncached_tokens = max(0, tokens - decision.overlap_blocks * self.block_size)
+        shares = config.assumes_kv_reuse and ask.hashes is not None
+        self._active.begin(
+            ask.request_id,
+            slot,
+            hashes=chain if shares and config.tracks_active_blocks else (),
+            own_blocks=tokens // self.block_size if config.tracks_active_blocks and not shares else 0,
+            prefill_tokens=uncached_tokens if config.tracks_prefill_tokens else 0,
+            now_s=now_s,
+        )
+        if chain:
+            card = self._fleet.card(decision.worker_id)
+            capacity = card.total_kv_blocks if card is not None else None
+            self._caches.assume(slot, chain, decision.overlap_blocks, capacity, ask.request_id, now_s)
+        best = decision.best_overlap_blocks
+        if best and best <= len(chain):
+            self._reuses.count(chain[best - 1], is_copied=decision.overlap_blocks < best)
 
     def _chain(self, ask: Ask) -> list[int]:
         if ask.hashes is None or self.config.mode is not Mode.KV:
@@ -242,79 +273,24 @@ class Router:
         chain: list[int] = np.asarray(ask.hashes).tolist()
         return chain
 
-    def _load(self, slot: int) -> SlotLoad:
+    def _loads(self, roster: Roster) -> Loads:
         """Own load plus what reports show of others'."""
-        own = self._active.load(slot)
-        if not len(self._reported):
-            return own
-        foreign = self._reported.foreign(slot, self._clock())
-        if foreign is None:
-            return own
-        return SlotLoad(
-            own.requests + foreign.requests,
-            own.prefill_tokens + foreign.prefill_tokens,
-            own.decode_blocks + foreign.decode_blocks,
-        )
-
-    def _wait_reason(self, members: Sequence[Member]) -> str | None:
-        steps = self.config.queue_threshold
-        assert steps is not None
-        for member in members:
-            if self._load(member.slot).prefill_tokens <= steps * member.step_tokens:
-                return None
-        return f"every rank has more than {steps:g} steps of prompt tokens to compute (--router-queue-threshold)"
+        own = self._active.loads(roster.slots)
+        foreign = self._reported.foreign(roster.slots, self._clock())
+        return own if foreign is None else own.plus(foreign)
 
     def _wake(self) -> None:
-        """One at a time: the woken request's `begin` (or `abandon`) wakes the next if there is still room.
+        roster = self._fleet.roster
+        self._turns.wake_next(roster, lambda: self._loads(roster))
 
-        With no worker left everybody is woken in turn, to be told so.
-        """
-        members = self._fleet.members
-        if not len(self._queue) or (members and self._wait_reason(members) is not None):
-            return
-        turn = self._queue.pop()
-        if turn is not None:
-            turn[1]()
-
-    def _expire(self, now_s: float) -> None:
-        self._active.expire(now_s)
-        self._caches.expire(now_s, self._active.is_prefilling)
+    def _take_slot(self, worker_id: int, dp_rank: int) -> int | None:
+        """Events may come before the card. A rank that the card rules out gets no slot: nobody could be sent there."""
+        card = self._fleet.card(worker_id)
+        if card is not None and dp_rank >= card.data_parallel_size:
+            return None
+        return self._slots.take(worker_id, dp_rank)
 
     def _forget(self, slot: int) -> None:
         self._caches.clear(slot)
         self._active.drop(slot)
         self._reported.drop(slot)
-
-    def _describe(self, member: Member, is_inhibited: bool) -> dict[str, object]:
-        load = self._load(member.slot)
-        return {
-            "worker_id": member.card.hex_id,
-            "name": member.card.name,
-            "dp_rank": member.dp_rank,
-            "address": member.card.address,
-            "requests": load.requests,
-            "prefill_tokens": load.prefill_tokens,
-            "decode_blocks": load.decode_blocks,
-            "held_blocks": self._caches.held(member.slot),
-            "proven_blocks": self._caches.proven(member.slot),
-            "total_kv_blocks": member.card.total_kv_blocks,
-            "is_inhibited": is_inhibited,
-        }
-
-
-def _decision(ask: Ask, choice: Choice, sight: Sight, mode: Mode, now_s: float) -> Decision:
-    card = choice.member.card
-    return Decision(
-        request_id=ask.request_id,
-        worker_id=card.worker_id,
-        dp_rank=choice.member.dp_rank,
-        address=card.address,
-        worker_name=card.name,
-        mode=mode,
-        reason=choice.reason,
-        overlap_blocks=sight.overlaps.device.get(choice.member.slot, 0),
-        total_blocks=len(sight.chain),
-        scores=choice.scores,
-        decided_s=now_s,
-        best_overlap_blocks=choice.best_overlap,
-    )

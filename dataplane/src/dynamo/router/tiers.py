@@ -1,8 +1,7 @@
-"""What the fleet has cached: one prefix index per storage tier, and which device blocks have proven useful.
+"""What the fleet has cached: one prefix index per storage tier.
 
 Host and disk continue a prompt where the device tier stops; they never count the same block twice. Blocks of a shared
-external store belong to no worker and are not indexed. A device block is proven once a routed prompt reused it: the
-room that proven blocks leave is what a new prefix may take without costing anybody a recomputation.
+external store belong to no worker and are not indexed.
 Fed by the router from events (or, without events, from its own decisions); pure.
 """
 
@@ -31,7 +30,10 @@ class TieredIndex:
 
     def __init__(self) -> None:
         self._tiers = {tier: PrefixIndex() for tier in (Tier.DEVICE, *_CONTINUATIONS)}
-        self._proven: dict[int, set[int]] = {}
+
+    @property
+    def device(self) -> PrefixIndex:
+        return self._tiers[Tier.DEVICE]
 
     def store(self, slot: int, hashes: Sequence[int], tier: Tier) -> None:
         if tier in self._tiers:
@@ -40,29 +42,14 @@ class TieredIndex:
     def remove(self, slot: int, hashes: Sequence[int], tier: Tier) -> None:
         if tier in self._tiers:
             self._tiers[tier].remove(slot, hashes)
-        if tier is Tier.DEVICE and slot in self._proven:
-            self._proven[slot].difference_update(hashes)
 
     def clear(self, slot: int) -> None:
         for index in self._tiers.values():
             index.clear(slot)
-        self._proven.pop(slot, None)
 
     def replace(self, slot: int, tiers: Mapping[Tier, Sequence[int]]) -> None:
         for tier, index in self._tiers.items():
             index.replace(slot, tiers.get(tier, ()))
-        if slot in self._proven:
-            self._proven[slot].intersection_update(tiers.get(Tier.DEVICE, ()))
-
-    def prove(self, slot: int, hashes: Sequence[int]) -> None:
-        """These blocks of `slot` were just reused by another prompt."""
-        self._proven.setdefault(slot, set()).update(hashes)
-
-    def held(self, slot: int, tier: Tier = Tier.DEVICE) -> int:
-        return self._tiers[tier].held(slot)
-
-    def proven(self, slot: int) -> int:
-        return len(self._proven.get(slot, ()))
 
     def match(self, chain: Sequence[int], predicted: Mapping[int, int]) -> Overlaps:
         """`predicted`: leading blocks that slots are about to hold; the longer of both counts as device."""

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dynamo.router.active import ActiveRequests, SlotLoad
+from dynamo.router.active import ActiveRequests
+from dynamo.router.loads import SlotLoad
 
 
 def an_active(**changes: object) -> ActiveRequests:
@@ -26,15 +28,13 @@ def test_blocks_that_running_requests_share_count_once() -> None:
     assert active.match([1, 2, 3]) == {0: 2}
 
 
-def test_block_is_computed_once_one_of_its_users_has_output() -> None:
+def test_users_of_a_block_are_the_requests_that_run_there_with_it() -> None:
     active = an_active()
     begin(active, "a", 0, [1, 2])
     begin(active, "b", 0, [1, 3])
-    assert active.users(0, 1) == (2, False)
-    active.first_token("a", 1.0)
-    assert [active.users(0, name) for name in (1, 2, 3)] == [(2, True), (1, True), (1, False)]
+    assert [active.users(0, name) for name in (1, 2, 3)] == [2, 1, 1]
     active.finish("a")
-    assert [active.users(slot, name) for slot, name in ((0, 1), (0, 2), (1, 1))] == [(1, True), (0, False), (0, False)]
+    assert [active.users(slot, name) for slot, name in ((0, 1), (0, 2), (1, 1))] == [1, 0, 0]
 
 
 def test_prefill_tokens_count_until_the_first_output_token() -> None:
@@ -119,7 +119,8 @@ class ActiveAgainstNaive(RuleBasedStateMachine):
         for slot in range(3):
             mine = [request for request in self.running.values() if request[0] == slot]
             blocks = {name for _, hashes, _ in mine for name in hashes}
-            assert self.active.load(slot) == SlotLoad(len(mine), sum(tokens for *_, tokens in mine), len(blocks))
+            expected = SlotLoad(len(mine), sum(tokens for *_, tokens in mine), len(blocks))
+            assert self.active.load(slot) == expected == self.active.loads(np.arange(3)).at(slot)
 
 
 ActiveAgainstNaive.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

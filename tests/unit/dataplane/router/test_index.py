@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -46,6 +47,10 @@ class IndexAgainstNaive(RuleBasedStateMachine):
         self.naive.clear(slot)
         self.naive.store(slot, chain)
 
+    @rule(slot=SLOTS, chain=PROMPTS, blocks=st.integers(0, 8))
+    def prove(self, slot: int, chain: list[int], blocks: int) -> None:
+        self.index.prove(slot, chain[:blocks])
+
     @rule(chain=PROMPTS, start=st.integers(0, 8), among=st.integers(0, 2**41 - 1))
     def match_from_anywhere(self, chain: list[int], start: int, among: int) -> None:
         expected = {slot: blocks for slot, blocks in self.naive.match(chain, start).items() if among >> slot & 1}
@@ -59,7 +64,9 @@ class IndexAgainstNaive(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self) -> None:
-        assert all(self.index.held(slot) == self.naive.held(slot) for slot in range(41))
+        held = [self.naive.held(slot) for slot in range(41)]
+        assert [self.index.held(slot) for slot in range(41)] == held
+        assert self.index.held_of(np.arange(41)).tolist() == held
 
 
 IndexAgainstNaive.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
@@ -71,6 +78,20 @@ def test_match_stops_at_a_hole_although_later_blocks_remain() -> None:
     index.store(0, [1, 2, 3, 4])
     index.remove(0, [2])
     assert index.match([1, 2, 3, 4]) == {0: 1}
+
+
+def test_proven_blocks_are_those_reused_and_still_there() -> None:
+    index, chain, slots = PrefixIndex(), [1, 2, 3, 4, 5, 6], np.array([0])
+    index.prove(0, chain)
+    index.store(0, chain)
+    assert index.proven_of(slots) == 0, "nothing was there to reuse"
+    index.prove(0, [*chain[:5], 99])
+    index.remove(0, [5])
+    assert index.proven_of(slots) == 4
+    index.replace(0, chain[:3])
+    assert index.proven_of(slots) == 3
+    index.clear(0)
+    assert index.proven_of(slots) == 0
 
 
 def test_last_owner_gone_leaves_nothing_behind() -> None:

@@ -145,6 +145,45 @@ def test_gone_worker_takes_its_state_along() -> None:
     assert router.decide(an_ask("t", prompt)).best_overlap_blocks == 0
 
 
+def test_worker_that_restarts_under_its_old_address_begins_anew() -> None:
+    router, prompt = a_router(a_card(0, 1000)), a_prompt(1)
+    router.store(1, 0, hashes(prompt))
+    send(router, "before", prompt)
+    router.inhibit(1, until_s=99.0)
+    reborn = a_card(0, 1000, worker_id=77)
+    router.set_workers([a_card(0, 1000), reborn])
+    router.set_workers([reborn])
+    router.finish("before")
+    decision = send(router, "after", prompt)
+    assert (decision.worker_id, decision.overlap_blocks) == (77, 0)
+    assert [load_of(router, 0)[key] for key in ("requests", "held_blocks", "is_inhibited")] == [1, 10, False]
+
+
+def test_state_of_a_rank_that_the_card_rules_out_is_not_kept() -> None:
+    router, prompt = a_router(a_card(0, 1000, data_parallel_size=2)), a_prompt(1)
+    for rank in range(1, 100):
+        router.store(1, rank, hashes(prompt))
+        router.replace(1, rank, {Tier.DEVICE: hashes(prompt)})
+    assert len(router._slots) == 2
+
+
+@pytest.mark.parametrize("uses_kv_events", [True, False], ids=["events", "no-events"])
+def test_side_tables_are_as_small_as_what_the_workers_hold(uses_kv_events: bool) -> None:
+    clock = Clock()
+    router = a_router(uses_kv_events=uses_kv_events, ttl_s=10.0, clock=clock)
+    for number in range(300):
+        clock.now_s += 1.0
+        prompt = a_prompt(number // 2, 20)
+        send(router, "r", prompt)
+        router.first_token("r")
+        router.finish("r")
+    proven = [load_of(router, worker)["proven_blocks"] for worker in range(3)]
+    held = [load_of(router, worker)["held_blocks"] for worker in range(3)]
+    assert sum(held) <= 20 * (5 + 1)  # type: ignore[arg-type]
+    assert all(few <= many for few, many in zip(proven, held, strict=True))  # type: ignore[operator]
+    assert len(router.recent_decisions()) == 256
+
+
 @pytest.mark.parametrize("how", ["clear", "drop", "replace", "remove"])
 def test_state_is_forgotten_on(how: str) -> None:
     router, prompt = a_router(predicted_ttl_s=None), a_prompt(1)

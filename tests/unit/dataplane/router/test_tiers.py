@@ -42,15 +42,3 @@ def test_external_blocks_belong_to_no_worker() -> None:
     index.store(0, CHAIN, Tier.EXTERNAL)
     index.remove(0, CHAIN, Tier.EXTERNAL)
     assert index.match(CHAIN, {}).device == {}
-
-
-def test_proven_blocks_are_those_reused_and_still_there() -> None:
-    index = TieredIndex()
-    index.store(0, CHAIN, Tier.DEVICE)
-    index.prove(0, CHAIN[:6])
-    index.remove(0, CHAIN[5:], Tier.DEVICE)
-    assert index.proven(0) == 5
-    index.replace(0, {Tier.DEVICE: CHAIN[:3]})
-    assert index.proven(0) == 3
-    index.clear(0)
-    assert (index.proven(0), index.held(0)) == (0, 0)
