@@ -90,9 +90,9 @@ def read_flag(document: JsonObject, key: str, path: str) -> bool:
 
 
 def read_labels(document: JsonObject, key: str, path: str) -> Mapping[str, str]:
-    """The map of strings at `key`; empty where the key is absent or null."""
+    """The map of strings at `key`; empty where the key is absent or null. Null values are absent, too."""
     value = read_object(document, key, path) or EMPTY
     for name, text in value.items():
-        if not isinstance(text, str):
+        if text is not None and not isinstance(text, str):
             raise SpecError(f"{path}.{key}[{name}]", text, "a string")
-    return value
+    return {name: text for name, text in value.items() if text is not None}

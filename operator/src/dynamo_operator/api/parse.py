@@ -158,6 +158,13 @@ def _quantity(entry: JsonObject, key: str, path: str) -> str | None:
     return str(value)
 
 
+def _required_quantity(entry: JsonObject, key: str, path: str) -> str:
+    text = _quantity(entry, key, path)
+    if not text:
+        raise SpecError(f"{path}.{key}", text, "a quantity such as 8Gi")
+    return text
+
+
 def _compilation_cache(entry: JsonObject, path: str) -> CompilationCache | None:
     cache = read_object(entry, "compilationCache", path)
     if cache is None:
@@ -197,7 +204,8 @@ def _with_defaults(
     if failover is not None:
         defaults_of_failover = {"mode": failover.mode, "numShadows": failover.shadows}
         experimental["failover"] = {**experimental["failover"], **defaults_of_failover}
-    filled = {**entry, "replicas": replicas}
+    # v1alpha1 could say "no type" as an empty one; v1beta1's schema cannot.
+    filled = {key: value for key, value in entry.items() if key != "type" or value} | {"replicas": replicas}
     spec: JsonObject = freeze({**filled, "experimental": experimental} if experimental else filled)
     return spec
 
@@ -227,7 +235,7 @@ def _claims(payload: JsonObject) -> tuple[Claim, ...]:
     return tuple(
         Claim(
             name=require_text(entry, "name", at),
-            size=require_text(entry, "size", at),
+            size=_required_quantity(entry, "size", at),
             storage_class=require_text(entry, "storageClass", at),
             access_mode=require_text(entry, "volumeAccessMode", at),
         )

@@ -116,4 +116,4 @@ def _inherited(graph: Graph, component: Component) -> dict[str, str]:
 
 def _metadata(component: Component, key: str) -> dict[str, str]:
     metadata = component.pod_template.get("metadata") or {}
-    return dict(metadata.get(key) or {})
+    return {name: text for name, text in (metadata.get(key) or {}).items() if text is not None}

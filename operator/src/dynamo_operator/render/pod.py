@@ -142,4 +142,4 @@ def _registry(image: str) -> str:
 
 def _template_metadata(deployment: ComponentDeployment, key: str) -> dict[str, str]:
     metadata = deployment.component.pod_template.get("metadata") or {}
-    return dict(metadata.get(key) or {})
+    return {name: text for name, text in (metadata.get(key) or {}).items() if text is not None}

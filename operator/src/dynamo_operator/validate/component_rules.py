@@ -12,7 +12,14 @@ from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.graph import check_switches
 from dynamo_operator.validate.pods import check_pod
 from dynamo_operator.validate.quantity import parse_quantity
-from dynamo_operator.validate.text_forms import check_annotations, check_labels
+from dynamo_operator.validate.text_forms import (
+    LABEL_FORM,
+    SUBDOMAIN_FORM,
+    check_annotations,
+    check_labels,
+    is_label,
+    is_subdomain,
+)
 from dynamo_operator.validate.view import TYPES, ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
@@ -102,7 +109,9 @@ def _check_shared_memory(component: ComponentView) -> Iterator[Violation]:
 
 def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator[Violation]:
     cache = component.field["compilationCache"]
-    path = cache["mountPath"]
+    path, claim = cache["mountPath"], cache["pvcName"]
+    if claim.text and not is_label(claim.text):
+        yield claim.broken("not a volume name, which rendering makes of it", LABEL_FORM)
     if cache.is_present and not path.text and backend and backend not in CACHE_DEFAULT_BACKENDS:
         yield path.broken(f"is required for {backend}, which has no default directory", "an absolute path")
 
@@ -142,13 +151,39 @@ def _check_sidecar(component: ComponentView) -> Iterator[Violation]:
         yield sidecar.broken("no container of this name", listed(names) or "none", nearest=nearest(sidecar.text, names))
 
 
+def _check_ingress(ingress: Field) -> Iterator[Violation]:
+    if not ingress["enabled"].is_true:
+        return
+    host = ingress["host"]
+    if not host.text:
+        yield host.broken("is required when ingress is enabled", "a host name")
+    for part in (host, ingress["hostPrefix"], ingress["hostSuffix"]):
+        if part.text and not is_subdomain(f"{part.text}{'x' if part is not host else ''}"):
+            yield part.broken("not part of a host name", SUBDOMAIN_FORM)
+    yield from _check_names((ingress["ingressControllerClassName"], ingress["tls"]["secretName"]))
+
+
+def _check_names(names: tuple[Field, ...]) -> Iterator[Violation]:
+    """Names of other objects, where given: none of another form can exist."""
+    for name in names:
+        if name.text and not is_subdomain(name.text):
+            yield name.broken("not an object's name", SUBDOMAIN_FORM)
+
+
+def _check_volume_names(mounts: Field) -> Iterator[Violation]:
+    """A mount's claim is rendered as a volume of its name, and volumes have no dots in theirs."""
+    for mount in mounts.items:
+        if mount["name"].text and not is_label(mount["name"].text):
+            yield mount["name"].broken("not a volume name", LABEL_FORM)
+
+
 def _check_alpha(component: ComponentView) -> Iterator[Violation]:
     field = component.field
     yield from check_annotations(field["annotations"])
     yield from check_labels(field["labels"])
-    ingress = field["ingress"]
-    if ingress["enabled"].is_true and not ingress["host"].text:
-        yield ingress["host"].broken("is required when ingress is enabled", "a host name")
+    yield from _check_ingress(field["ingress"])
+    yield from _check_names((field["envFromSecret"], field["frontendSidecar"]["envFromSecret"]))
+    yield from _check_volume_names(field["volumeMounts"])
     if field["frontendSidecar"]["image"].value == "":
         yield field["frontendSidecar"]["image"].broken("is required", "an image reference")
     caches = [mount for mount in field["volumeMounts"].items if mount["useAsCompilationCache"].is_true]

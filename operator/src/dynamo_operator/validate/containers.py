@@ -68,7 +68,7 @@ def check_ports(ports: Field) -> Iterator[Violation]:
                 yield number.broken("not a port number", "1 to 65535")
         yield from check_enum(port["protocol"], PROTOCOLS)
         name = port["name"]
-        if name.is_present and isinstance(name.value, str) and not _PORT_NAME.fullmatch(name.text):
+        if name.text and not _PORT_NAME.fullmatch(name.text):
             yield name.broken("not a port name", "1 to 15 of a-z, 0-9 and single inner '-', with at least one letter")
         key = port["containerPort"].integer, port["protocol"].text or "TCP"
         if key in seen:

@@ -16,9 +16,12 @@ from types import MappingProxyType
 from typing import Any
 
 from dynamo_operator.validate import quantity
+from dynamo_operator.validate.core_rules import check_core_rules
+from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.violation import Violation, listed, nearest, shown
 
 SHORT_LIST = 12
+MAY_BE_EMPTY = frozenset({"value"})  # of an HTTP header, say
 QUOTE_IT = "quote it to make it a string"
 
 
@@ -49,6 +52,7 @@ def check_core(
         yield from _check_map(value, type_name[1:-1], path)
     elif core := load_core_types().get(type_name):
         yield from _check_object(value, core, path, extra_fields)
+        yield from check_core_rules(type_name, Field(path, value))
     elif wrong := _wrong_scalar(value, type_name):
         yield Violation(path, shown(value), *wrong)
 
@@ -70,6 +74,8 @@ def _check_map(value: object, value_type: str, path: str) -> Iterator[Violation]
     for key, item in value.items():
         if not isinstance(key, str):
             yield Violation(f"{path}[{key}]", f"key {shown(key)}", f"a string key; {QUOTE_IT}", "wrong type")
+        if item is None and value_type == "quantity":  # an API server takes it for 0
+            yield Violation(f"{path}[{key}]", "nothing", quantity.ALLOWED, "an empty amount")
         yield from check_core(item, value_type, f"{path}[{key}]")
 
 
@@ -83,8 +89,14 @@ def _check_object(value: object, core: CoreType, path: str, extra_fields: frozen
         elif key not in extra_fields:
             yield unknown_field(path, key, [*core.fields, *extra_fields])
     for name in core.required:
-        if value.get(name) is None:
-            yield Violation(f"{path}.{name}", "nothing", "", "is required")
+        found = value.get(name)
+        if found is None or (found == "" and name not in MAY_BE_EMPTY):
+            yield Violation(f"{path}.{name}", shown(found), _wanted(core.fields[name]), "is required")
+
+
+def _wanted(type_name: str) -> str:
+    words = {"str": "text", "int": "an integer", "bool": "true or false", "int-or-str": "a number or a name"}
+    return words.get(type_name) or ("a list" if type_name.startswith("[") else "an object")
 
 
 def unknown_field(path: str, key: object, known: list[str]) -> Violation:

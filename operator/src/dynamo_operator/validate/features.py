@@ -10,6 +10,9 @@ from dynamo_operator.validate.resources import alpha_gpu_count, gpu_count
 from dynamo_operator.validate.view import WORKER_TYPES, ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
+RUNTIME_CONTAINER = "runtime"  # reserved: an init container that runs beside the engine
+RUNTIME_CONFLICTS = ("checkpoint", "gpuMemoryService", "failover")
+ELASTIC_FLAG = "--enable-elastic-ep"
 POWER_LIMIT = "dynamo.nvidia.com/gpu-power-limit"
 DISCOVERY_MODE = "nvidia.com/dynamo-kube-discovery-mode"
 
@@ -24,6 +27,8 @@ def check_features(
         yield from _check_failover(component, graph_annotations)
     yield from _check_checkpoint(component, context)
     yield from _check_power(component)
+    yield from _check_runtime_container(component)
+    yield from _check_elastic(component)
 
 
 def has_gpu(component: ComponentView) -> bool:
@@ -103,3 +108,34 @@ def _check_power(component: ComponentView) -> Iterator[Violation]:
     containers = (*component.containers, *component.pod["initContainers"].items)
     if any(container["resources"]["claims"].items for container in containers):
         yield where.broken("cannot be combined with resource claims", "GPUs in resources.limits")
+
+
+def _check_runtime_container(component: ComponentView) -> Iterator[Violation]:
+    """The name of an init container that upstream's 1.6 takes for the runtime beside an engine of its own."""
+    for container in component.pod["initContainers"].items:
+        if container["name"].text != RUNTIME_CONTAINER:
+            continue
+        name = container["name"]
+        if not component.is_worker:
+            allowed = f"another name, or type {listed(WORKER_TYPES)}"
+            yield name.broken(
+                f"is reserved for workers; this is a {component.type or 'component without a type'}", allowed
+            )
+        restart = container["restartPolicy"]
+        if restart.text != "Always":
+            yield restart.broken(f"the init container {RUNTIME_CONTAINER} runs beside the engine", "Always")
+        switched_on = [feature for feature in RUNTIME_CONFLICTS if component.has_feature(feature)]
+        if component.is_multinode:
+            switched_on.append("multinode")
+        if switched_on:
+            yield name.broken("is reserved and cannot be combined", "another name", found=f"with {listed(switched_on)}")
+
+
+def _check_elastic(component: ComponentView) -> Iterator[Violation]:
+    """Several nodes of elastic expert parallelism are started by a wrapper around the command, so there must be one."""
+    words = [word.text for word in component.main["args"].items]
+    if component.is_multinode and any(ELASTIC_FLAG in word for word in words) and not component.main["command"].items:
+        where = component.main["command"]
+        yield where.broken(
+            f"is required with {ELASTIC_FLAG} on several nodes", "the engine's command, [python3, -m, …]"
+        )

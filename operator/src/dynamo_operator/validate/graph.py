@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from dynamo_operator.validate.containers import check_enum, check_env, check_unique
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import DISCOVERY_MODE
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.text_forms import check_annotations, check_labels, is_subdomain
+from dynamo_operator.validate.text_forms import SUBDOMAIN_FORM, check_annotations, check_labels, is_subdomain
 from dynamo_operator.validate.view import ComponentView, image_tag
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
@@ -24,7 +25,12 @@ ANNOTATION_VALUES = {
     EXECUTOR: ("mp", "ray"),
     "nvidia.com/grove-update-strategy": ("Coherent", "RollingRecreate", "OnDelete"),
     PROVIDER: ("component", "grove", "disaggregatedset"),
+    "nvidia.com/deployment-strategy": ("RollingUpdate", "Recreate"),
 }
+ROLLING_LIMITS = (
+    "nvidia.com/deployment-rolling-update-max-surge",
+    "nvidia.com/deployment-rolling-update-max-unavailable",
+)
 CASELESS = {EXECUTOR}
 
 
@@ -77,6 +83,12 @@ def check_switches(annotations: Field) -> Iterator[Violation]:
         field = Field(f"{annotations.path}[{key}]", annotations[key].value)
         if field.is_present and (field.text.lower() if key in CASELESS else field.text) not in allowed:
             yield field.broken("unsupported value", listed(allowed), nearest=nearest(field.text, allowed))
+    limits = [Field(f"{annotations.path}[{key}]", annotations[key].value) for key in ROLLING_LIMITS]
+    for limit in limits:
+        if limit.is_present and not re.fullmatch(r"\d{1,9}|\d{1,2}%|100%", limit.text, re.ASCII):
+            yield limit.broken("neither a number nor a share", 'like "1" or "25%"')
+    if all(limit.text in ("0", "0%") for limit in limits):
+        yield limits[1].broken("max-surge is 0 too, so that nothing could be replaced", "more than 0 for one of them")
     origin = Field(f"{annotations.path}[{ORIGIN_VERSION}]", annotations[ORIGIN_VERSION].value)
     if origin.is_present and not _is_semver(origin.text):
         yield origin.broken("not a semantic version", "X.Y.Z")
@@ -161,11 +173,14 @@ def _check_pvcs(pvcs: Field) -> Iterator[Violation]:
     for pvc in pvcs.items:
         name = pvc["name"]
         if name.text and not is_subdomain(name.text):
-            yield name.broken("not a PersistentVolumeClaim's name", "1 to 253 of a-z, 0-9, inner '-' and '.'")
+            yield name.broken("not a PersistentVolumeClaim's name", SUBDOMAIN_FORM)
         if not pvc["create"].is_true:
             continue
+        storage_class = pvc["storageClass"]
+        if storage_class.text and not is_subdomain(storage_class.text):
+            yield storage_class.broken("not a StorageClass's name", SUBDOMAIN_FORM)
         for key in ("size", "storageClass", "volumeAccessMode"):
-            if not pvc[key].is_present:
+            if pvc[key].value in (None, ""):
                 yield pvc[key].broken("is required when create is true", "size, storageClass and volumeAccessMode")
         modes = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
         yield from check_enum(pvc["volumeAccessMode"], modes)

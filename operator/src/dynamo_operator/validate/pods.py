@@ -72,6 +72,7 @@ def _check_pod_fields(pod: Field) -> Iterator[Violation]:
         if toleration["operator"].text == "Exists" and toleration["value"].text:
             yield toleration["value"].broken("operator Exists takes no value", "no value, or operator Equal")
     yield from check_unique(pod["volumes"], "name")
+    yield from check_unique(pod["resourceClaims"], "name")
     for volume in pod["volumes"].items:
         yield from _check_dns_label(volume["name"], "not a volume name")
         sources = [str(key) for key, value in volume.mapping.items() if key != "name" and value is not None]

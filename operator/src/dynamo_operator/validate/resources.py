@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.quantity import ALLOWED, parse_quantity
+from dynamo_operator.validate.text_forms import is_qualified_name
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
 STANDARD = ("cpu", "memory", "ephemeral-storage")
@@ -27,8 +28,12 @@ def check_resources(resources: Field, claims: frozenset[str], *, needs_gpu_limit
     limits, requests = _amounts(resources["limits"]), _amounts(resources["requests"])
     yield from _check_names((*resources["limits"].entries, *resources["requests"].entries))
     yield from check_amounts(limits, requests, needs_gpu_limit=needs_gpu_limit)
+    seen: dict[tuple[str, str], str] = {}
     for claim in resources["claims"].items:
         name = claim["name"]
+        first = seen.setdefault((name.text, claim["request"].text), claim.path)
+        if first != claim.path:
+            yield name.broken(f"duplicate of {first}", "each claim and request once")
         if name.text and name.text not in claims:
             allowed = listed(sorted(claims)) or "none: the pod has no resourceClaims"
             yield name.broken("no such resource claim in this pod", allowed, nearest=nearest(name.text, claims))
@@ -38,8 +43,14 @@ def check_alpha_resources(resources: Field, *, needs_gpu_limit: bool = True) -> 
     """v1alpha1's block: cpu, memory, gpu (of gpuType) and a custom map, in requests and limits."""
     limits, requests = _alpha_amounts(resources["limits"]), _alpha_amounts(resources["requests"])
     for part in ("limits", "requests"):
-        for field in (*(resources[part][name] for name in ("cpu", "memory", "gpu")), *_custom(resources[part])):
+        kind = resources[part]["gpuType"]
+        if kind.text and not ("/" in kind.text and is_qualified_name(kind.text)):
+            yield kind.broken("not a device", f"a name like {DEFAULT_GPU}")
+        for field in (resources[part]["cpu"], resources[part]["memory"], resources[part]["gpu"]):
             if field.text and parse_quantity(field.value) is None:
+                yield field.broken("not a quantity", ALLOWED)
+        for field in _custom(resources[part]):
+            if isinstance(field.value, str) and parse_quantity(field.value) is None:
                 yield field.broken("not a quantity", ALLOWED)
     yield from _check_names(
         (*resources["limits"]["custom"].entries, *resources["requests"]["custom"].entries),
@@ -88,7 +99,8 @@ def alpha_gpu_count(resources: Field) -> Fraction:
 
 def _check_names(entries: tuple[tuple[str, Field], ...]) -> Iterator[Violation]:
     for name, field in entries:
-        if "/" not in name and name not in STANDARD and not name.startswith(HUGE_PAGES):
+        is_device = "/" in name and is_qualified_name(name)
+        if not is_device and name not in STANDARD and not name.startswith(HUGE_PAGES):
             allowed = f"{listed(STANDARD)}, {HUGE_PAGES}<size>, or a device like {DEFAULT_GPU}"
             meant = nearest(name, (*STANDARD, "gpu"))
             meant = DEFAULT_GPU if meant == "gpu" else meant

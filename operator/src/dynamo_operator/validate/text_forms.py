@@ -17,6 +17,8 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 
 LABEL_FORM = "1 to 63 of a-z, 0-9 and inner '-'"
 SUBDOMAIN_FORM = "1 to 253 of a-z, 0-9, inner '-' and '.'"
+LABEL_VALUE_FORM = "up to 63 of letters, digits and inner '-', '_', '.'"
+QUALIFIED_FORM = "name or prefix/name: a name has 1 to 63 letters, digits and inner '-', '_', '.'"
 
 
 def is_label(text: str) -> bool:
@@ -45,11 +47,10 @@ def check_labels(labels: Field) -> Iterator[Violation]:
     yield from check_annotations(labels)
     for _, value in labels.entries:
         if not is_label_value(value.text):
-            yield value.broken("not a label value", "up to 63 of letters, digits and inner '-', '_', '.'")
+            yield value.broken("not a label value", LABEL_VALUE_FORM)
 
 
 def check_annotations(annotations: Field) -> Iterator[Violation]:
     for key, value in annotations.entries:
         if not is_qualified_name(key):
-            form = "name or prefix/name: a name has 1 to 63 letters, digits and inner '-', '_', '.'"
-            yield value.broken("not a key", form, found=f'"{key}"')
+            yield value.broken("not a key", QUALIFIED_FORM, found=f'"{key}"')

@@ -132,3 +132,24 @@ def test_a_component_deployment_is_named_after_its_object_unless_it_says_so() ->
     }
     deployment = parse_component_deployment(document)
     assert (deployment.component.name, deployment.graph_name, deployment.parent_name) == ("alone", None, "alone")
+
+
+def test_nothing_said_is_nothing_found() -> None:
+    """YAML's `key:` without a value is null: no annotation, and v1alpha1's empty type is no type."""
+    document = a_graph_document(a_component(type_=""))
+    document["metadata"]["annotations"] = {"blank": None}
+    document["spec"]["annotations"] = {"blank": None}
+
+    graph = parse_graph(document)
+
+    assert (dict(graph.metadata_annotations), dict(graph.annotations)) == ({}, {})
+    assert graph.components[0].type is None
+    assert "type" not in graph.components[0].spec
+
+
+def test_a_claims_size_may_be_written_as_a_number() -> None:
+    claim = {"name": "c", "create": True, "size": 7, "storageClass": "s", "volumeAccessMode": "ReadWriteOnce"}
+    document = a_graph_document(a_component())
+    document["metadata"]["annotations"] = {"nvidia.com/dgd-spec": json.dumps({"spec": {"pvcs": [claim]}})}
+
+    assert [each.size for each in parse_graph(document).claims] == ["7"]

@@ -11,6 +11,7 @@ from tests.unit.operator_plane.validate.cases import alpha, assert_only_violatio
 from tests.unit.operator_plane.validate.manifests import (
     DECODE,
     IMAGE,
+    MAIN,
     a_component,
     a_container,
     a_graph,
@@ -20,6 +21,10 @@ from tests.unit.operator_plane.validate.manifests import (
 )
 
 WORKER = "spec.components[1]"
+RUNTIME = {"name": "runtime", "image": IMAGE, "restartPolicy": "Always"}
+STRATEGY = "nvidia.com/deployment-strategy"
+SURGE = "nvidia.com/deployment-rolling-update-max-surge"
+UNAVAILABLE = "nvidia.com/deployment-rolling-update-max-unavailable"
 TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
 GPU = "nvidia.com/gpu"
 GMS = a_component(
@@ -31,6 +36,55 @@ GMS = a_component(
 @pytest.mark.parametrize(
     ("manifest", "path", "found", "allowed", "context"),
     [
+        wrong(
+            "reserved-container-of-a-frontend",
+            beta("spec.components[0].podTemplate.spec.initContainers", [RUNTIME]),
+            "spec.components[0].podTemplate.spec.initContainers[0].name",
+            '"runtime"',
+            "worker, prefill, decode",
+        ),
+        wrong(
+            "reserved-container-that-ends",
+            beta(f"{WORKER}.podTemplate.spec.initContainers", [{**RUNTIME, "restartPolicy": None}]),
+            f"{WORKER}.podTemplate.spec.initContainers[0].restartPolicy",
+            "nothing",
+            "Always",
+        ),
+        wrong(
+            "reserved-container-and-gpu-memory-service",
+            with_(a_graph(GMS), "spec.components[0].podTemplate.spec.initContainers", [RUNTIME]),
+            "spec.components[0].podTemplate.spec.initContainers[0].name",
+            "with gpuMemoryService",
+            "another name",
+        ),
+        wrong(
+            "elastic-without-command",
+            with_(beta(f"{MAIN}.args", ["--enable-elastic-ep"]), f"{WORKER}.multinode", {"nodeCount": 2}),
+            f"{MAIN}.command",
+            "nothing",
+            "python3",
+        ),
+        wrong(
+            "strategy",
+            beta(f"{WORKER}.podTemplate.metadata.annotations", {STRATEGY: "Rolling"}),
+            f"{WORKER}.podTemplate.metadata.annotations[{STRATEGY}]",
+            '"Rolling"',
+            "RollingUpdate",
+        ),
+        wrong(
+            "surge",
+            beta(f"{WORKER}.podTemplate.metadata.annotations", {SURGE: "half"}),
+            f"{WORKER}.podTemplate.metadata.annotations[{SURGE}]",
+            '"half"',
+            '"25%"',
+        ),
+        wrong(
+            "nothing-could-be-replaced",
+            beta(f"{WORKER}.podTemplate.metadata.annotations", {SURGE: "0", UNAVAILABLE: "0%"}),
+            f"{WORKER}.podTemplate.metadata.annotations[{UNAVAILABLE}]",
+            '"0%"',
+            "more than 0",
+        ),
         wrong(
             "frontend-sidecar", beta(f"{WORKER}.frontendSidecar", "side"), f"{WORKER}.frontendSidecar", '"side"', "main"
         ),

@@ -34,7 +34,9 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
         ),
         wrong(
             "env-two-sources",
-            beta(f"{MAIN}.env", [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]),
+            beta(
+                f"{MAIN}.env", [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
+            ),
             f"{MAIN}.env[0].valueFrom",
             "an object of 1 fields",
             "one of value, valueFrom",

@@ -1,0 +1,215 @@
+"""Core Kubernetes types: what an API server refuses in a pod is refused in a manifest, once and by its path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dynamo_operator.validate import Context, validate
+from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.manifests import DECODE, MAIN
+
+POD = "spec.components[1].podTemplate.spec"
+TERM = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}
+AFFINITY = f"{POD}.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+NODES = f"{POD}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+RESOURCES = f"{MAIN}.resources"
+
+
+def env(source: dict[str, Any]) -> dict[str, Any]:
+    return beta(f"{MAIN}.env", [{"name": "A", "valueFrom": source}])
+
+
+def volume(source: dict[str, Any]) -> dict[str, Any]:
+    return beta(f"{POD}.volumes", [{"name": "v", **source}])
+
+
+def nodes(**requirement: Any) -> dict[str, Any]:
+    return beta(NODES, [{"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"], **requirement}]}])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path", "found", "allowed", "context"),
+    [
+        wrong("empty-source", beta(f"{MAIN}.envFrom", [{}]), f"{MAIN}.envFrom[0]", "neither", "secretRef"),
+        wrong(
+            "secret-without-name",
+            beta(f"{MAIN}.envFrom", [{"secretRef": {}}]),
+            f"{MAIN}.envFrom[0].secretRef.name",
+            "nothing",
+            "a-z",
+        ),
+        wrong(
+            "secret-of-a-name-that-cannot-be",
+            env({"secretKeyRef": {"name": "My_Secret", "key": "k"}}),
+            f"{MAIN}.env[0].valueFrom.secretKeyRef.name",
+            '"My_Secret"',
+            "a-z",
+        ),
+        wrong(
+            "secret-key",
+            env({"secretKeyRef": {"name": "s", "key": "a b"}}),
+            f"{MAIN}.env[0].valueFrom.secretKeyRef.key",
+            '"a b"',
+            "letters, digits",
+        ),
+        wrong(
+            "pod-field-misspelt",
+            env({"fieldRef": {"fieldPath": "status.podIp"}}),
+            f"{MAIN}.env[0].valueFrom.fieldRef.fieldPath",
+            '"status.podIp"',
+            "status.podIP",
+        ),
+        wrong(
+            "exec-without-command",
+            beta(f"{MAIN}.livenessProbe", {"exec": {}}),
+            f"{MAIN}.livenessProbe.exec.command",
+            "nothing",
+            "at least one word",
+        ),
+        wrong(
+            "scheme",
+            beta(f"{MAIN}.livenessProbe", {"httpGet": {"port": 1, "scheme": "https"}}),
+            f"{MAIN}.livenessProbe.httpGet.scheme",
+            '"https"',
+            "HTTPS",
+        ),
+        wrong(
+            "too-large-for-32-bits",
+            beta(f"{MAIN}.livenessProbe", {"httpGet": {"port": 1}, "periodSeconds": 2**31}),
+            f"{MAIN}.livenessProbe.periodSeconds",
+            str(2**31),
+            "32 bits",
+        ),
+        wrong(
+            "claim",
+            volume({"persistentVolumeClaim": {"claimName": ""}}),
+            f"{POD}.volumes[0].persistentVolumeClaim.claimName",
+            '""',
+            "text",
+        ),
+        wrong("config-map", volume({"configMap": {}}), f"{POD}.volumes[0].configMap.name", "nothing", "a-z"),
+        wrong("medium", volume({"emptyDir": {"medium": "RAM"}}), f"{POD}.volumes[0].emptyDir.medium", "RAM", "Memory"),
+        wrong(
+            "mode-written-in-decimal",
+            volume({"configMap": {"name": "c", "defaultMode": 644}}),
+            f"{POD}.volumes[0].configMap.defaultMode",
+            "644",
+            "0 to 511",
+        ),
+        wrong(
+            "taint-key",
+            beta(f"{POD}.tolerations", [{"key": "a b"}]),
+            f"{POD}.tolerations[0].key",
+            '"a b"',
+            "prefix/name",
+        ),
+        wrong(
+            "taint-without-key", beta(f"{POD}.tolerations", [{}]), f"{POD}.tolerations[0].operator", "nothing", "Exists"
+        ),
+        wrong(
+            "topology-key", beta(AFFINITY, [{**TERM, "topologyKey": ""}]), f"{AFFINITY}[0].topologyKey", '""', "text"
+        ),
+        wrong(
+            "selector-value",
+            beta(AFFINITY, [{**TERM, "labelSelector": {"matchLabels": {"a": "b c"}}}]),
+            f"{AFFINITY}[0].labelSelector.matchLabels[a]",
+            '"b c"',
+            "letters, digits",
+        ),
+        wrong("operator", nodes(operator="in"), f"{NODES}[0].matchExpressions[0].operator", '"in"', "In"),
+        wrong("no-values", nodes(values=[]), f"{NODES}[0].matchExpressions[0].values", "an empty list", "one value"),
+        wrong("values", nodes(operator="Exists"), f"{NODES}[0].matchExpressions[0].values", "1 items", "nothing"),
+        wrong(
+            "spread",
+            beta(f"{POD}.topologySpreadConstraints", [{**SPREAD, "maxSkew": 0}]),
+            f"{POD}.topologySpreadConstraints[0].maxSkew",
+            "0",
+            "at least 1",
+        ),
+        wrong("dns", beta(f"{POD}.dnsPolicy", "None"), f"{POD}.dnsConfig.nameservers", "nothing", "one address"),
+        wrong(
+            "root", beta(f"{POD}.securityContext.runAsUser", -1), f"{POD}.securityContext.runAsUser", "-1", "at least 0"
+        ),
+        wrong("deadline", beta(f"{POD}.activeDeadlineSeconds", 9), f"{POD}.activeDeadlineSeconds", "9", "nothing"),
+        wrong(
+            "pull-secret", beta(f"{POD}.imagePullSecrets", [{}]), f"{POD}.imagePullSecrets[0].name", "nothing", "a-z"
+        ),
+        wrong("no-amount", beta(f"{RESOURCES}.limits", {"cpu": None}), f"{RESOURCES}.limits[cpu]", "nothing", '"500m"'),
+        wrong("device", beta(f"{RESOURCES}.limits", {"a b/gpu": 1}), f"{RESOURCES}.limits[a b/gpu]", "a b", "device"),
+        wrong(
+            "claim-of-a-pod",
+            beta(f"{POD}.resourceClaims", [{"name": "gpu"}]),
+            f"{POD}.resourceClaims[0]",
+            "neither",
+            "one of resourceClaimName, resourceClaimTemplateName",
+        ),
+        wrong(
+            "v1alpha1-probe",
+            alpha(f"{DECODE}.livenessProbe", {"exec": {}}),
+            f"{DECODE}.livenessProbe.exec.command",
+            "nothing",
+            "at least one word",
+        ),
+        wrong("v1alpha1-secret", alpha(f"{DECODE}.envFromSecret", "A_B"), f"{DECODE}.envFromSecret", "A_B", "a-z"),
+        wrong(
+            "v1alpha1-mount",
+            alpha(f"{DECODE}.volumeMounts", [{"name": "a.b", "mountPoint": "/a"}]),
+            f"{DECODE}.volumeMounts[0].name",
+            "a.b",
+            "1 to 63",
+        ),
+        wrong(
+            "v1alpha1-device",
+            alpha(f"{DECODE}.resources", {"limits": {"gpu": "1", "gpuType": "h100"}}),
+            f"{DECODE}.resources.limits.gpuType",
+            "h100",
+            "nvidia.com/gpu",
+        ),
+        wrong(
+            "v1alpha1-storage-class",
+            alpha(
+                "spec.pvcs",
+                [{"name": "c", "create": True, "size": "1Gi", "storageClass": "", "volumeAccessMode": "ReadWriteOnce"}],
+            ),
+            "spec.pvcs[0].storageClass",
+            '""',
+            "storageClass",
+        ),
+        wrong(
+            "v1alpha1-host",
+            alpha(f"{DECODE}.ingress", {"enabled": True, "host": "a b"}),
+            f"{DECODE}.ingress.host",
+            "a b",
+            "a-z",
+        ),
+        wrong(
+            "cache-claim",
+            beta("spec.components[1].compilationCache", {"pvcName": "a.b", "mountPath": "/c"}),
+            "spec.components[1].compilationCache.pvcName",
+            "a.b",
+            "1 to 63",
+        ),
+    ],
+)
+def test_what_an_api_server_refuses_is_one_violation(
+    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
+) -> None:
+    assert_only_violation(manifest, path, found, allowed, context)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param(volume({"configMap": {"name": "c", "defaultMode": 0o644}}), id="mode"),
+        pytest.param(env({"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}), id="label-field"),
+        pytest.param(beta(f"{POD}.tolerations", [{"operator": "Exists"}]), id="tolerates-everything"),
+        pytest.param(beta(f"{POD}.terminationGracePeriodSeconds", 2**31), id="64-bits"),
+        pytest.param(nodes(operator="Gt", values=["3"]), id="greater-than"),
+        pytest.param(alpha(f"{DECODE}.ingress", {"enabled": False, "host": "a b"}), id="switched-off"),
+    ],
+)
+def test_what_an_api_server_takes_is_no_violation(manifest: dict[str, Any]) -> None:
+    assert validate(manifest) == ()
