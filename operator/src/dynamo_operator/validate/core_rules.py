@@ -1,8 +1,8 @@
 """Rules of core Kubernetes types beyond their fields' types, by type name: what an API server would refuse in them.
 
-Pure: applies the tables beside it, and the rules between fields. Called by `core_types` for every object of a pod template that it walks, wherever it
-stands, so that a rule holds for the fields of both API versions. Rules that need the component or the whole pod are in
-`containers` and `pods`.
+Pure: applies the tables beside it, and the rules between fields. Called by `core_types` for every object of a pod
+template that it walks, wherever it stands, so that a rule holds for the fields of both API versions. Rules that need
+the component or the whole pod are in `containers` and `pods`.
 """
 
 from __future__ import annotations
