@@ -11,9 +11,11 @@ from tests.unit.operator_plane.validate.cases import alpha, assert_only_violatio
 from tests.unit.operator_plane.validate.manifests import (
     MAIN,
     a_component,
+    a_container,
     a_graph,
     a_model,
     a_standalone,
+    an_alpha_service,
     with_,
 )
 
@@ -164,6 +166,34 @@ def test_two_components_may_not_share_a_name_in_another_case() -> None:
     (violation,) = validate(beta(f"{WORKER}.name", "FRONTEND"))
     assert violation.path == f"{WORKER}.name"
     assert "spec.components[0]" in violation.message
+
+
+def test_services_may_not_share_a_name_in_another_case() -> None:
+    (violation,) = validate(alpha("spec.services[FRONTEND]", an_alpha_service()))
+    assert violation.path == "spec.services[FRONTEND]"
+    assert "spec.services[Frontend]" in violation.message
+
+
+def test_an_unknown_v1alpha1_type_is_refused() -> None:
+    (violation,) = validate(alpha("spec.services[decode].componentType", "workr"))
+    assert (violation.path, violation.nearest) == ("spec.services[decode].componentType", "worker")
+
+
+def test_every_container_of_v1alpha1_needs_an_image() -> None:
+    sidecars = {"containers": [{"name": "side"}], "initContainers": [{"name": "first"}]}
+    manifest = alpha("spec.services[decode].extraPodSpec", {**sidecars, "mainContainer": {}})
+    pod = "spec.services[decode].extraPodSpec"
+    assert {violation.path for violation in validate(manifest)} == {
+        f"{pod}.mainContainer.image",
+        f"{pod}.containers[0].image",
+        f"{pod}.initContainers[0].image",
+    }
+
+
+def test_a_standalone_component_has_no_memory_service_across_pods() -> None:
+    template = {"spec": {"containers": [a_container(resources={"limits": {"nvidia.com/gpu": 1}})]}}
+    manifest = a_standalone(podTemplate=template, experimental={"gpuMemoryService": {"mode": "InterPod"}})
+    assert [violation.path for violation in validate(manifest)] == ["spec.experimental.gpuMemoryService.mode"]
 
 
 def test_an_image_digest_or_registry_port_is_no_version() -> None:
