@@ -79,13 +79,17 @@ def _default_command(
 
 
 def _with_default_ports(role: ComponentType | None, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ports of the user first; a default is left out where its name or number is taken."""
+    """Ports of the user first, named as the default of that number where they have no name; then the other defaults."""
     names = {port.get("name") for port in chosen}
-    numbers = {port.get("containerPort") for port in chosen}
-    return [
-        *chosen,
-        *(each for each in default_ports(role) if each["name"] not in names and each["containerPort"] not in numbers),
+    defaults = {port["containerPort"]: port for port in default_ports(role) if port["name"] not in names}
+    named = [
+        port
+        if port.get("name") or port["containerPort"] not in defaults
+        else {**port, "name": defaults[port["containerPort"]]["name"]}
+        for port in chosen
     ]
+    numbers = {port["containerPort"] for port in chosen}
+    return [*named, *(port for number, port in defaults.items() if number not in numbers)]
 
 
 def _with_default_mounts(deployment: ComponentDeployment, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:

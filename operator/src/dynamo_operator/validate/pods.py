@@ -37,6 +37,9 @@ ADDED_PORTS = {
 }
 
 
+SYSTEM_PORT = ("system", 9090)
+
+
 def check_pod(component: ComponentView) -> Iterator[Violation]:
     yield from check_labels(component.pod_metadata["labels"])
     yield from check_annotations(component.pod_metadata["annotations"])
@@ -129,6 +132,7 @@ def _check_containers(component: ComponentView) -> Iterator[Violation]:
         yield from check_container(container, volumes, _added_ports(component, container))
         yield from check_resources(container["resources"], claims, needs_gpu_limit=needs_gpu_limit)
     yield from _check_port_names(component)
+    yield from _check_served_port(component)
 
 
 def _added_ports(component: ComponentView, container: Field) -> tuple[str, ...]:
@@ -148,6 +152,17 @@ def _check_port_names(component: ComponentView) -> Iterator[Violation]:
             other = seen.setdefault(name, container) if name else container
             if other is not container:
                 yield port["name"].broken(f"a port of {other.path} has this name", "each name once in a pod")
+
+
+def _check_served_port(component: ComponentView) -> Iterator[Violation]:
+    """The component's Service and probes look for one port by its name."""
+    name, number = ("http", 8000) if component.type == "frontend" else SYSTEM_PORT
+    ports = component.main["ports"]
+    if name in ports.names or component.type == "epp":  # a picker's are looked for by number
+        return
+    for port in ports.items:
+        if port["containerPort"].integer == number and port["name"].text:
+            yield port["name"].broken(f"the Service and the probes look for port {number} by another name", name)
 
 
 def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:

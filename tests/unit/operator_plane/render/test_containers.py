@@ -88,6 +88,11 @@ def test_a_default_port_gives_way_to_one_of_the_same_number() -> None:
     assert [port["name"] for port in container["ports"]] == ["mine", "nixl"]
 
 
+def test_a_port_without_a_name_gets_the_one_that_probes_look_for() -> None:
+    container = main_container(a_graph(a_component(main={"ports": [{"containerPort": 9090}, {"containerPort": 80}]})))
+    assert [port.get("name") for port in container["ports"]] == ["system", None, "nixl"]
+
+
 def test_a_component_without_a_type_gets_the_generic_defaults() -> None:
     container = main_container(a_graph(a_component(type_=None)))
     assert [port["name"] for port in container["ports"]] == ["system"]

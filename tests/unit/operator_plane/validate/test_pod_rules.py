@@ -26,6 +26,13 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
     [
         wrong("env-name-with-equals", beta("spec.env", [{"name": "A=B"}]), "spec.env[0].name", '"A=B"', 'without "="'),
         wrong(
+            "served-port-of-another-name",
+            beta("spec.components[0].podTemplate.spec.containers[0].ports", [{"name": "web", "containerPort": 8000}]),
+            "spec.components[0].podTemplate.spec.containers[0].ports[0].name",
+            '"web"',
+            "http",
+        ),
+        wrong(
             "env-twice",
             beta(f"{MAIN}.env", [{"name": "A"}, {"name": "A", "value": "b"}]),
             f"{MAIN}.env[1].name",
