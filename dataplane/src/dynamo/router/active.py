@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dynamo.router.columns import Column, Ints
-from dynamo.router.index import PrefixIndex
 from dynamo.router.loads import Loads, SlotLoad
+from dynamo.router.owners import OwnerMasks
 
 
 @dataclass(slots=True)
@@ -44,8 +44,10 @@ class ActiveRequests:
         self._own_blocks = Column()
         self._users: dict[int, Counter[int]] = {}
         """Running requests by shared block. A request has all blocks of its chain, so along a chain these only fall."""
-        self._index = PrefixIndex()
+        self._owners = OwnerMasks()
         """The same blocks, for matching a prompt against all slots at once."""
+        self._shared_blocks = Column()
+        """How many they are."""
 
     def __len__(self) -> int:
         return len(self._requests)
@@ -64,7 +66,8 @@ class ActiveRequests:
         users = self._users.setdefault(slot, Counter())
         known = bisect_left(hashes, True, key=lambda name: name not in users)
         users.update(hashes)
-        self._index.store(slot, hashes[known:])
+        self._owners.add(slot, hashes[known:])
+        self._shared_blocks[slot] = len(users)
 
     def first_token(self, request_id: str, now_s: float) -> bool:
         """The prompt is computed. True if this freed prefill load."""
@@ -100,13 +103,16 @@ class ActiveRequests:
         self._own_blocks[slot] -= request.own_blocks
         users = self._users[slot]
         shared = bisect_left(hashes, True, key=lambda name: users[name] == 1)
-        users.subtract(hashes[:shared])
         unused = hashes[shared:]
+        for name in hashes[:shared]:
+            users[name] -= 1
         for name in unused:
             del users[name]
-        self._index.remove(slot, unused)
+        self._owners.take_away(slot, unused)
+        self._shared_blocks[slot] = len(users)
         if not self._request_counts[slot]:
             del self._users[slot]
+            self._owners.forget(slot)
         return True
 
     def expire(self, now_s: float) -> tuple[str, ...]:
@@ -134,16 +140,16 @@ class ActiveRequests:
         return request is not None and not request.has_output
 
     def load(self, slot: int) -> SlotLoad:
-        blocks = self._index.held(slot) + self._own_blocks[slot]
+        blocks = self._shared_blocks[slot] + self._own_blocks[slot]
         return SlotLoad(self._request_counts[slot], self._prefill_tokens[slot], blocks)
 
     def loads(self, slots: Ints) -> Loads:
-        blocks = self._index.held_of(slots) + self._own_blocks.of(slots)
+        blocks = self._shared_blocks.of(slots) + self._own_blocks.of(slots)
         return Loads(self._request_counts.of(slots), self._prefill_tokens.of(slots), blocks)
 
     def match(self, chain: Sequence[int]) -> dict[int, int]:
         """Leading blocks of a prompt that running requests hold already, by slot."""
-        return self._index.match(chain)
+        return self._owners.match(chain)
 
     def users(self, slot: int, name: int) -> int:
         """Running requests on `slot` whose prompt has this block."""
@@ -151,7 +157,7 @@ class ActiveRequests:
         return users.get(name, 0) if users is not None else 0
 
     def check(self) -> None:
-        self._index.check()
+        assert self._owners.by_slot() == {slot: set(users) for slot, users in self._users.items() if users}
         assert self._users.keys() == {request.slot for request in self._requests.values()}
         for slot, users in self._users.items():
             mine = [request for request in self._requests.values() if request.slot == slot]
@@ -159,4 +165,4 @@ class ActiveRequests:
             assert self._prefill_tokens[slot] == sum(request.prefill_tokens for request in mine) >= 0
             assert self._own_blocks[slot] == sum(request.own_blocks for request in mine) >= 0
             assert users == Counter(name for request in mine for name in request.hashes)
-            assert len(users) == self._index.held(slot)
+            assert len(users) == self._shared_blocks[slot]

@@ -8,6 +8,7 @@ common prefix that arrive before the first is cached still go to one worker. Pur
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -26,8 +27,11 @@ class ExpiringIndex:
 
     def put(self, slot: int, hashes: Sequence[int], request_id: str, now_s: float) -> None:
         deadline_s = now_s + self._ttl_s
-        self.index.store(slot, hashes)
-        self._deadlines_s.setdefault(slot, {}).update(dict.fromkeys(hashes, deadline_s))
+        deadlines_s = self._deadlines_s.setdefault(slot, {})
+        # A use refreshes a prompt from its start, so what is left of it is always its start.
+        known = bisect_left(hashes, True, key=lambda name: name not in deadlines_s)
+        self.index.store(slot, hashes[known:])
+        deadlines_s.update(dict.fromkeys(hashes, deadline_s))
         self._due.append((deadline_s, slot, request_id, array("Q", hashes)))
 
     def expire(self, now_s: float, is_pending: Callable[[str], bool]) -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from benchmarks.index.naive import NaiveIndex
-from dynamo.router.index import PrefixIndex, slots_in
+from dynamo.router.index import PrefixIndex
+from dynamo.router.owners import slots_in
 
 CHAINS = [[100 * prompt + block if block >= 3 else block for block in range(8)] for prompt in range(4)]
 """Four prompts of eight blocks with three blocks in common."""
