@@ -86,9 +86,9 @@ class Flight:
     def close(self, now_s: float, log: EventLog) -> None:
         """Counts the outcome and says it once."""
         counts = self._model_counts or self._counts.model(UNKNOWN_MODEL)
-        error, endpoint = self.error, self._label
+        error, endpoint, kind = self.error, self._label, self.kind
         if self._model_counts is None:
-            counts.started[endpoint, self.kind] += 1
+            counts.started[endpoint, kind] += 1
         else:
             counts.active -= 1
             counts.queued -= not self.has_first_token
@@ -96,11 +96,11 @@ class Flight:
         if error is not None:
             self._counts.failures[type(error).__name__, _reason(error)] += 1
         if isinstance(error, Cancelled):
-            counts.cancelled[endpoint, self.kind] += 1
+            counts.cancelled[endpoint, kind] += 1
         if isinstance(error, Overloaded):
             counts.rejected[endpoint] += 1
         outcome = ("error", error.metric_type) if error is not None else ("success", "")
-        counts.finished[(endpoint, self.kind, *outcome)] += 1
+        counts.finished[(endpoint, kind, *outcome)] += 1
         self._close_meter(counts)
         self._say(now_s, log)
         # They know this flight: without the cycle it is gone at once, and the garbage collector has nothing to find.
@@ -138,13 +138,13 @@ class Flight:
             "model": self.call.model[:256] if self.call else None,
             "kind": self.kind,
             "status": self.error.status if self.error is not None else 200,
-            "duration_s": round(now_s - self.exchange.received_s, 6),
+            "duration_s": now_s - self.exchange.received_s,
         }
         if (decision := self.decision) is not None:
             fields["worker"] = decision.worker_name
             fields["reason"] = decision.reason
         if (meter := self.meter) is not None and meter.first_token_s is not None:
-            fields["ttft_s"] = round(meter.first_token_s - self.exchange.received_s, 6)
+            fields["ttft_s"] = meter.first_token_s - self.exchange.received_s
             fields["output_tokens"] = meter.output_tokens
             if meter.usage is not None:
                 fields["input_tokens"] = meter.usage.prompt_tokens

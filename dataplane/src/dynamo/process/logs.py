@@ -95,12 +95,14 @@ def _line(now: str, level: int, event: str, fields: Mapping[str, Value], as_json
     pairs = [f"{now} {name:<7} {event}"]
     for key, value in fields.items():
         # Every request pays for this loop, hence no call per field where none is needed.
-        if value is None:
+        if isinstance(value, str):
+            if not value or _NEEDS_QUOTES(value) is not None:
+                value = msgspec.json.encode(value).decode()
+        elif isinstance(value, float):
+            value = f"{value:.6g}"
+        elif value is None:
             continue
-        text = value if value.__class__ is str else f"{value:.6g}" if value.__class__ is float else str(value)
-        if not text or _NEEDS_QUOTES(text) is not None:
-            text = msgspec.json.encode(text).decode()
-        pairs.append(f"{key}={text}")
+        pairs.append(f"{key}={value}")
     return " ".join(pairs) + "\n"
 
 
