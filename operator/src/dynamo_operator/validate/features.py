@@ -80,13 +80,13 @@ def _check_failover(component: ComponentView, graph_annotations: Field) -> Itera
 
 
 def _check_checkpoint(component: ComponentView, context: Context) -> Iterator[Violation]:
-    if not component.has_feature("checkpoint"):
-        return
     checkpoint = component.experimental["checkpoint"]
-    if not context.has_checkpoints:
-        yield checkpoint.broken("checkpoints are disabled in the operator's configuration", "enabled: false")
     if checkpoint["job"].is_present and checkpoint["checkpointRef"].is_present:
         yield checkpoint.broken("job and checkpointRef are mutually exclusive", "one of job, checkpointRef")
+    if not component.has_feature("checkpoint"):
+        return
+    if not context.has_checkpoints:
+        yield checkpoint.broken("checkpoints are disabled in the operator's configuration", "enabled: false")
     if checkpoint["job"]["gmsClientContainers"].items and not component.has_feature("gpuMemoryService"):
         yield checkpoint["job"]["gmsClientContainers"].broken("needs gpuMemoryService", "an empty list")
     is_inter_pod = component.feature_mode("gpuMemoryService") == "interpod"

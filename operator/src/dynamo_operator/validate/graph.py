@@ -11,7 +11,7 @@ from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import DISCOVERY_MODE
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.text_forms import SUBDOMAIN_FORM, check_annotations, check_labels, is_subdomain
-from dynamo_operator.validate.view import ComponentView, image_tag
+from dynamo_operator.validate.view import ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
 ENABLE_GROVE = "nvidia.com/enable-grove"
@@ -32,6 +32,9 @@ ROLLING_LIMITS = (
     "nvidia.com/deployment-rolling-update-max-unavailable",
 )
 CASELESS = {EXECUTOR}
+
+_NUMBER = r"(0|[1-9]\d*)"
+_SEMVER = re.compile(rf"v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
 
 
 def pathway_of(manifest: Field, context: Context) -> Pathway:
@@ -187,6 +190,4 @@ def _check_pvcs(pvcs: Field) -> Iterator[Violation]:
 
 
 def _is_semver(text: str) -> bool:
-    image_like = image_tag(f"x:{text}")
-    parts = image_like.partition("-")[0].partition("+")[0].removeprefix("v").split(".")
-    return len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts)
+    return _SEMVER.fullmatch(text) is not None

@@ -18,10 +18,12 @@ from dynamo_operator.validate.models import check_model
 from dynamo_operator.validate.rendered_names import check_rendered_names
 from dynamo_operator.validate.structure import check_structure
 from dynamo_operator.validate.text_forms import (
+    LABEL_FORM,
     LABEL_LENGTH,
     SUBDOMAIN_FORM,
     check_annotations,
     check_labels,
+    is_label,
     is_subdomain,
 )
 from dynamo_operator.validate.view import ComponentView, components_of
@@ -94,6 +96,9 @@ def _check_metadata(metadata: Field) -> Iterator[Violation]:
         yield name.broken("is required", SUBDOMAIN_FORM)
     elif isinstance(name.value, str) and not is_subdomain(name.value):
         yield name.broken("not an object's name", SUBDOMAIN_FORM)
+    namespace = metadata["namespace"]
+    if namespace.text and not is_label(namespace.text):
+        yield namespace.broken("not a namespace's name", LABEL_FORM)
     yield from check_labels(metadata["labels"])
     yield from check_annotations(metadata["annotations"])
 

@@ -112,7 +112,7 @@ def _check_images(component: ComponentView) -> Iterator[Violation]:
             f'the container "{MAIN}" is required',
             f'one container named "{MAIN}", with an image',
             found=listed(names) or "no container",
-            nearest=nearest(MAIN, names),
+            nearest=MAIN if nearest(MAIN, names) else "",
         )
     alpha_main = (component.main,) if component.is_alpha and not component.main.is_present else ()
     for container in (*alpha_main, *component.containers, *component.pod["initContainers"].items):

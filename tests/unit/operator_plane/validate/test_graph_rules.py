@@ -32,6 +32,24 @@ GROVE = Context(has_grove=True)
         wrong("field-in-container", beta(f"{MAIN}.cmd", []), f"{MAIN}.cmd", '"cmd"', "command"),
         wrong("field-in-metadata", beta("metadata.label", {}), "metadata.label", '"label"', ""),
         wrong("top-level-field", beta("specs", {}), "specs", '"specs"', "apiVersion, kind, metadata, spec, status"),
+        wrong("namespace", beta("metadata.namespace", "My_Shop"), "metadata.namespace", '"My_Shop"', "a-z"),
+        wrong(
+            "leading-zero",
+            beta("metadata.annotations", {"nvidia.com/dynamo-operator-origin-version": "01.2.3"}),
+            "metadata.annotations[nvidia.com/dynamo-operator-origin-version]",
+            '"01.2.3"',
+            "X.Y.Z",
+        ),
+        wrong(
+            "main-misspelt", beta(f"{POD}.containers", [a_container(name="mian")]), f"{POD}.containers", "mian", "main"
+        ),
+        wrong(
+            "checkpoint-of-two-sources-even-switched-off",
+            beta(f"{WORKER}.experimental", {"checkpoint": {"enabled": False, "checkpointRef": "a", "job": {}}}),
+            f"{WORKER}.experimental.checkpoint",
+            "an object of 3 fields",
+            "one of job, checkpointRef",
+        ),
         wrong("name-upper-case", beta("metadata.name", "Graph"), "metadata.name", '"Graph"', "a-z"),
         wrong("name-starts-with-digit", beta("metadata.name", "1g"), "metadata.name", '"1g"', "starts with a letter"),
         wrong("label-value", beta("metadata.labels", {"a": "b c"}), "metadata.labels[a]", '"b c"', "up to 63"),
