@@ -63,11 +63,8 @@ class ActiveRequests:
         self._request_counts[slot] += 1
         self._prefill_tokens[slot] += prefill_tokens
         self._own_blocks[slot] += own_blocks
-        users = self._users.setdefault(slot, Counter())
-        known = bisect_left(hashes, True, key=lambda name: name not in users)
-        users.update(hashes)
-        self._owners.add(slot, hashes[known:])
-        self._shared_blocks[slot] = len(users)
+        if hashes:
+            self._share(slot, hashes)
 
     def first_token(self, request_id: str, now_s: float) -> bool:
         """The prompt is computed. True if this freed prefill load."""
@@ -101,18 +98,8 @@ class ActiveRequests:
         self._request_counts[slot] -= 1
         self._prefill_tokens[slot] -= request.prefill_tokens
         self._own_blocks[slot] -= request.own_blocks
-        users = self._users[slot]
-        shared = bisect_left(hashes, True, key=lambda name: users[name] == 1)
-        unused = hashes[shared:]
-        for name in hashes[:shared]:
-            users[name] -= 1
-        for name in unused:
-            del users[name]
-        self._owners.take_away(slot, unused)
-        self._shared_blocks[slot] = len(users)
-        if not self._request_counts[slot]:
-            del self._users[slot]
-            self._owners.forget(slot)
+        if hashes:
+            self._unshare(slot, hashes)
         return True
 
     def expire(self, now_s: float) -> tuple[str, ...]:
@@ -158,11 +145,33 @@ class ActiveRequests:
 
     def check(self) -> None:
         assert self._owners.by_slot() == {slot: set(users) for slot, users in self._users.items() if users}
-        assert self._users.keys() == {request.slot for request in self._requests.values()}
-        for slot, users in self._users.items():
+        assert self._users.keys() == {request.slot for request in self._requests.values() if request.hashes}
+        for slot in {request.slot for request in self._requests.values()}:
+            users = self._users.get(slot, Counter())
             mine = [request for request in self._requests.values() if request.slot == slot]
             assert self._request_counts[slot] == len(mine)
             assert self._prefill_tokens[slot] == sum(request.prefill_tokens for request in mine) >= 0
             assert self._own_blocks[slot] == sum(request.own_blocks for request in mine) >= 0
             assert users == Counter(name for request in mine for name in request.hashes)
             assert len(users) == self._shared_blocks[slot]
+
+    def _share(self, slot: int, hashes: Sequence[int]) -> None:
+        users = self._users.setdefault(slot, Counter())
+        known = bisect_left(hashes, True, key=lambda name: name not in users)
+        users.update(hashes)
+        self._owners.add(slot, hashes[known:])
+        self._shared_blocks[slot] = len(users)
+
+    def _unshare(self, slot: int, hashes: Sequence[int]) -> None:
+        users = self._users[slot]
+        shared = bisect_left(hashes, True, key=lambda name: users[name] == 1)
+        unused = hashes[shared:]
+        for name in hashes[:shared]:
+            users[name] -= 1
+        for name in unused:
+            del users[name]
+        self._owners.take_away(slot, unused)
+        self._shared_blocks[slot] = len(users)
+        if not users:
+            del self._users[slot]
+            self._owners.forget(slot)

@@ -74,6 +74,8 @@ class Caches:
             self._expiring.expire(now_s, is_pending)
 
     def match(self, chain: Sequence[int]) -> Overlaps:
+        if not chain:
+            return Overlaps({}, {}, {})
         return self._reported.match(chain, self._assumed.match(chain) if self._assumed is not None else {})
 
     def held_of(self, slots: Ints) -> Ints:
