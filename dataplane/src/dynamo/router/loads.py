@@ -41,3 +41,7 @@ class Loads:
         return SlotLoad(
             int(self.requests[position]), int(self.prefill_tokens[position]), int(self.decode_blocks[position])
         )
+
+
+NO_LOADS = Loads(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+"""Of no slot."""

@@ -21,7 +21,7 @@ from dynamo.router.config import BusyThresholds, Mode, RouterConfig
 from dynamo.router.copies import Reuses
 from dynamo.router.eligible import RETRY_AFTER_S, eligible, not_busy
 from dynamo.router.fleet import Fleet, Roster
-from dynamo.router.loads import Loads
+from dynamo.router.loads import NO_LOADS, Loads
 from dynamo.router.queue import Waiting
 from dynamo.router.reported import ReportedLoads
 from dynamo.router.sight import Sight
@@ -33,6 +33,8 @@ from dynamo.wire.errors import InvalidRequest, RequestError, Unavailable
 from dynamo.wire.router_events import Hashes, Load, Tier
 
 DECISIONS_KEPT = 256
+_LOAD_BLIND = frozenset({Mode.ROUND_ROBIN, Mode.RANDOM})
+"""Modes that do not look at load: without thresholds it need not be gathered."""
 _DEFAULT_BLOCK_SIZE = 16
 
 
@@ -42,7 +44,7 @@ class Router:
     def __init__(self, config: RouterConfig, *, rng: random.Random, clock: Callable[[], float]) -> None:
         """`clock` gives seconds, monotonic; `rng` breaks ties."""
         self.config = config
-        self.thresholds = config.busy
+        self.set_thresholds(config.busy)
         self._rng = rng
         self._clock = clock
         self._slots = Slots()
@@ -83,6 +85,7 @@ class Router:
 
     def set_thresholds(self, thresholds: BusyThresholds) -> None:
         self.thresholds = thresholds
+        self._is_load_blind = self.config.mode in _LOAD_BLIND and thresholds == BusyThresholds()
 
     def store(self, worker_id: int, dp_rank: int, hashes: Hashes, tier: Tier = Tier.DEVICE) -> None:
         slot = self._take_slot(worker_id, dp_rank)
@@ -199,7 +202,7 @@ class Router:
         self._active.expire(now_s)
         self._caches.expire(now_s, self._active.is_prefilling)
         roster = self._eligible(ask, now_s)
-        loads = self._loads(roster)
+        loads = NO_LOADS if self._is_load_blind else self._loads(roster)
         free = not_busy(ask.model, roster, self.thresholds, loads)
         if free is not None:
             roster, loads = roster.where(free), loads.where(free)
@@ -280,6 +283,8 @@ class Router:
         return own if foreign is None else own.plus(foreign)
 
     def _wake(self) -> None:
+        if not len(self._turns):
+            return
         roster = self._fleet.roster
         self._turns.wake_next(roster, lambda: self._loads(roster))
 

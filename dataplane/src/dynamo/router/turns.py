@@ -46,8 +46,6 @@ class Turns:
 
         With no worker left everybody is woken in turn, to be told so.
         """
-        if not len(self._queue):
-            return
         steps = self.threshold_steps
         if steps is not None and len(roster) and not self._has_room(roster, loads(), steps):
             return
