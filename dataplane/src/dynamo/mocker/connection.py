@@ -46,10 +46,12 @@ Handler = Callable[[Request, "Responder"], None]
 class Responder:
     """The answer to one request. Writing after the client hung up does nothing."""
 
-    def __init__(self, connection: Connection, keep_alive: bool) -> None:
+    def __init__(self, connection: Connection, keep_alive: bool, *, is_head: bool = False) -> None:
+        """With `is_head` a whole answer leaves without its body."""
         self.on_hangup: Callable[[], None] | None = None
         self._connection: Connection | None = connection
         self._keep_alive = keep_alive
+        self._is_head = is_head
         self._pieces: deque[bytes | None] | None = None
 
     @property
@@ -64,7 +66,7 @@ class Responder:
         if self._connection is None:
             return
         head = self._head(status, content_type, headers, f"content-length: {len(body)}\r\n")
-        self._connection.write(head + body)
+        self._connection.write(head if self._is_head else head + body)
         self._finish()
 
     def send_error(self, error: RequestError) -> None:
@@ -174,6 +176,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return  # Nothing is upgraded here: the request is answered as it is, and the connection ends with it.
         except RequestError as error:
             self._refuse(error)
         except httptools.HttpParserError as error:
@@ -226,7 +230,7 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode("latin-1")
         request = Request(method, path, query, self._headers, b"".join(self._body))
         self._body = []
-        self._queued.append((request, self._parser.should_keep_alive()))
+        self._queued.append((request, self._parser.should_keep_alive() and not self._parser.should_upgrade()))
         if self._active is None:
             self._start_next()
         elif len(self._queued) >= MAX_PIPELINED and self._transport is not None:
@@ -236,7 +240,7 @@ class Connection(asyncio.Protocol):
         if self._active is not None or not self._queued or self._transport is None:
             return
         request, keep_alive = self._queued.popleft()
-        responder = self._active = Responder(self, keep_alive)
+        responder = self._active = Responder(self, keep_alive, is_head=request.method == "HEAD")
         self._handler(request, responder)
 
     def _count_header(self, count: int) -> None:

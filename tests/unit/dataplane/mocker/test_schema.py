@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import hypothesis.strategies as st
@@ -81,3 +82,22 @@ def test_formats_are_known(form: str) -> None:
 def test_what_cannot_be_built_is_named(schema: Any, named: str) -> None:
     with pytest.raises(SchemaUnsupported, match=named):
         minimal_instance(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}, id="tries-that-double-at-each-level"),
+        pytest.param({"type": "array", "minItems": 10**9, "items": {"const": 1}}, id="many-items"),
+        pytest.param({"type": "string", "minLength": 10**12}, id="long-string"),
+        pytest.param({"type": "array", "minItems": 900, "items": {"const": "x" * 900}}, id="long-constants"),
+        pytest.param(
+            {"anyOf": [{"pattern": "x"}] * 2000, "properties": {str(key): {} for key in range(2000)}}, id="wide-tries"
+        ),
+    ],
+)
+def test_schema_that_would_keep_the_engine_busy_is_refused(schema: Any) -> None:
+    began_s = time.process_time()
+    with pytest.raises(SchemaUnsupported, match="longer value, or more tries|nested deeper"):
+        minimal_instance(schema)
+    assert time.process_time() - began_s < 2
