@@ -92,12 +92,13 @@ def test_what_cannot_be_built_is_named(schema: Any, named: str) -> None:
         pytest.param({"type": "string", "minLength": 10**12}, id="long-string"),
         pytest.param({"type": "array", "minItems": 900, "items": {"const": "x" * 900}}, id="long-constants"),
         pytest.param(
-            {"anyOf": [{"pattern": "x"}] * 2000, "properties": {str(key): {} for key in range(2000)}}, id="wide-tries"
+            {"anyOf": [{"type": "string", "pattern": "x"}] * 2000, "properties": {str(key): {} for key in range(2000)}},
+            id="wide-tries",
         ),
     ],
 )
 def test_schema_that_would_keep_the_engine_busy_is_refused(schema: Any) -> None:
     began_s = time.process_time()
-    with pytest.raises(SchemaUnsupported, match="longer value, or more tries|nested deeper"):
+    with pytest.raises(SchemaUnsupported):
         minimal_instance(schema)
     assert time.process_time() - began_s < 2
