@@ -262,6 +262,13 @@ async def test_tool_results_of_earlier_turns_are_accepted(mocker: Running) -> No
         pytest.param("/v1/completions", b'{"prompt": "x", "model": "no"}', 404, "model", id="unknown model"),
         pytest.param("/v1/embeddings", b'{"input": []}', 400, "input", id="no input"),
         pytest.param("/v1/embeddings", b'{"input": "a", "dimensions": 0}', 400, "dimensions", id="dimensions"),
+        pytest.param(
+            "/v1/embeddings",
+            b'{"dimensions": 4096, "input": [%b]}' % b",".join([b'"' + b"a " * 500 + b'"'] * 40),
+            400,
+            "input",
+            id="many texts",
+        ),
         pytest.param("/nothing", b"{}", 404, None, id="no route"),
         pytest.param("/v1/models", b"{}", 405, None, id="wrong method"),
     ],

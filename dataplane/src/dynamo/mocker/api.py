@@ -15,7 +15,7 @@ import msgspec
 from dynamo.mocker import bodies, metrics
 from dynamo.mocker.asks import chat_ask, completion_ask
 from dynamo.mocker.connection import Request, Responder
-from dynamo.mocker.embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, as_base64, embed
+from dynamo.mocker.embeddings import DEFAULT_DIMENSIONS, MAX_DIMENSIONS, MAX_NUMBERS, as_base64, embed
 from dynamo.mocker.faults import parse_script
 from dynamo.mocker.service import AdapterRefused, Origin, Service
 from dynamo.mocker.tokenizer import ChatTemplateError
@@ -122,21 +122,34 @@ class Api:
             raise InvalidRequest(
                 f"encoding_format: found {body.encoding_format!r}; allowed are float, base64", param="encoding_format"
             )
-        entries, total = [], 0
-        for index, text in enumerate(bodies.prompts_of(body.input, "input")):
-            tokens = self._service.tokenizer.encode(text) if isinstance(text, str) else text
-            if not 0 < len(tokens) <= self._service.config.context_tokens:
-                raise InvalidRequest(
-                    f"input[{index}]: found {len(tokens)} tokens; allowed is from 1 to "
-                    f"{self._service.config.context_tokens}",
-                    param="input",
-                )
-            total += len(tokens)
+        texts = self._embedding_inputs(body, dimensions)
+        entries = []
+        for index, tokens in enumerate(texts):
             vector = embed(tokens, dimensions)
             value = as_base64(vector) if body.encoding_format == "base64" else vector.tolist()
             entries.append({"object": "embedding", "index": index, "embedding": value})
+        total = sum(map(len, texts))
         usage = {"prompt_tokens": total, "total_tokens": total}
         _send(responder, {"object": "list", "data": entries, "model": model, "usage": usage})
+
+    def _embedding_inputs(self, body: bodies.EmbeddingBody, dimensions: int) -> list[list[int]]:
+        """Each text's tokens. Raises InvalidRequest for an empty or too long text, or too much work in all."""
+        tokenizer, longest = self._service.tokenizer, self._service.config.context_tokens
+        texts = [
+            tokenizer.encode(text) if isinstance(text, str) else text for text in bodies.prompts_of(body.input, "input")
+        ]
+        for index, tokens in enumerate(texts):
+            if not 0 < len(tokens) <= longest:
+                raise InvalidRequest(
+                    f"input[{index}]: found {len(tokens)} tokens; allowed is from 1 to {longest}", param="input"
+                )
+        total, most = sum(map(len, texts)), MAX_NUMBERS // dimensions
+        if total > most:
+            raise InvalidRequest(
+                f"input: found {total} tokens; at most {most} are allowed in one request with {dimensions} dimensions",
+                param="input",
+            )
+        return texts
 
     def _models(self, _: Request, responder: Responder) -> None:
         service, config = self._service, self._service.config

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 DEFAULT_DIMENSIONS = 384
 MAX_DIMENSIONS = 4096
+MAX_NUMBERS = 1 << 26
+"""Tokens times dimensions of one request, about 0.7 s of the engine's event loop."""
 _CHUNK_TOKENS = 1024
 
 
