@@ -64,12 +64,12 @@ def our_frontend(folder: Path, workers: Sequence[int], flags: Sequence[str] = ()
 
 
 @contextlib.contextmanager
-def vllm_router(folder: Path, workers: Sequence[int]) -> Iterator[tuple[int, int]]:
+def vllm_router(folder: Path, workers: Sequence[int], policy: str = "round_robin") -> Iterator[tuple[int, int]]:
     """(port, process id) of vllm-router over the same workers."""
     program = _installed_vllm_router()
     port = free_port()
     urls = [f"http://127.0.0.1:{worker}" for worker in workers]
-    command = [str(program), "--worker-urls", *urls, "--policy", "round_robin", "--host", "127.0.0.1"]
+    command = [str(program), "--worker-urls", *urls, "--policy", policy, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--prometheus-port", str(free_port()), "--log-level", "warning"]
     with process(command, log=folder / "vllm-router.log") as pid:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
+import contextlib
 import itertools
 import tempfile
 import time
@@ -16,15 +17,22 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.frontend.contestants import vllm_router
 from benchmarks.prefix.workload import ORDERS, Answer, Shape, chats, completions, hit_ratio
-from tests.stack import running_stack
+from tests.stack import Stack, running_stack
 
 MODEL = "prefix"
+PEER = "vllm-router"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--modes", default="kv,round-robin", help="router modes, comma-separated")
+    parser.add_argument(
+        "--modes",
+        default="kv,round-robin",
+        help=f"router modes, comma-separated; `{PEER}` is vllm-router's cache-aware policy over the same mockers "
+        "(it reads text: use --chat)",
+    )
     parser.add_argument("--seeds", type=int, default=1, help="runs per mode, each with prompts of its own")
     parser.add_argument("--orders", default="random", help=f"order of the groups: some of {', '.join(ORDERS)}")
     parser.add_argument("--chat", action="store_true", help="chats with a long system message, not token ids")
@@ -54,11 +62,22 @@ def run(mode: str, shape: Shape, bodies: Sequence[dict[str, Any]], speedup_ratio
     """Starts a fleet of its own, sends the workload, stops the fleet."""
     worker = ["--model-name", MODEL, "--speedup-ratio", str(speedup_ratio), "--block-size", str(shape.block_size)]
     worker += ["--num-gpu-blocks-override", str(shape.blocks_per_worker)]
+    flags = [] if mode == PEER else ["--router-mode", mode]
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_stack(Path(folder), [worker] * shape.workers, ["--router-mode", mode]) as stack,
+        running_stack(Path(folder), [worker] * shape.workers, flags) as stack,
+        contextlib.ExitStack() as peers,
     ):
-        return asyncio.run(_send(stack.url, bodies, shape))
+        url = stack.url
+        if mode == PEER:
+            port, _ = peers.enter_context(vllm_router(Path(folder), _engine_ports(stack), "cache_aware"))
+            url = f"http://127.0.0.1:{port}"
+        return asyncio.run(_send(url, bodies, shape))
+
+
+def _engine_ports(stack: Stack) -> list[int]:
+    workers = httpx.get(f"{stack.url}/debug/fleet").json()["workers"]
+    return [httpx.URL(worker["address"]).port or 80 for worker in workers]
 
 
 async def _send(url: str, bodies: Sequence[dict[str, Any]], shape: Shape) -> list[Answer]:
@@ -73,7 +92,8 @@ async def _send(url: str, bodies: Sequence[dict[str, Any]], shape: Shape) -> lis
             response.raise_for_status()
             usage = response.json()["usage"]
             cached = usage["prompt_tokens_details"]["cached_tokens"]
-            answers.append(Answer(response.headers["x-dynamo-worker-name"], usage["prompt_tokens"], cached))
+            worker = response.headers.get("x-dynamo-worker-name", "?")
+            answers.append(Answer(worker, usage["prompt_tokens"], cached))
 
     async with httpx.AsyncClient(base_url=url, timeout=120) as http, asyncio.TaskGroup() as clients:
         for _ in range(shape.concurrency):
