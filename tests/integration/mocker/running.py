@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from dynamo.mocker.config import MockerConfig
 from dynamo.mocker.engine import MockerEngine
 from dynamo.mocker.timing import Polynomial, Speed
 from dynamo.mocker.work import Limits
+from dynamo.process.logs import EventLog
 from dynamo.worker.ports import EngineFacts
 
 FAST = Speed(Polynomial(), ratio=0)
@@ -26,6 +28,13 @@ class Running:
     engine: MockerEngine
     facts: EngineFacts
     http: httpx.AsyncClient
+    said: io.StringIO
+    """Its log; `lines` reads it."""
+    log: EventLog
+
+    def lines(self) -> list[dict[str, Any]]:
+        self.log.flush()
+        return [json.loads(line) for line in self.said.getvalue().splitlines()]
 
     async def chat(self, text: str = "hello", **fields: Any) -> httpx.Response:
         headers = fields.pop("headers", None)
@@ -40,11 +49,13 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(**settings: Any) -> AsyncIterator[Running]:
-    engine = MockerEngine(MockerConfig(**{"limits": LIMITS, "speed": FAST, **settings}))
+    said = io.StringIO()
+    log = EventLog(said, as_json=True)
+    engine = MockerEngine(MockerConfig(**{"limits": LIMITS, "speed": FAST, **settings}), log)
     facts = await engine.start()
     try:
         async with httpx.AsyncClient(base_url=facts.address, timeout=20) as http:
-            yield Running(engine, facts, http)
+            yield Running(engine, facts, http, said, log)
     finally:
         await engine.stop()
 

@@ -439,3 +439,15 @@ async def test_cache_is_reset_when_idle(mocker: Running) -> None:
 @pytest.mark.parametrize("path", ["/health", "/ping", "/version", "/load"])
 async def test_probes_answer(mocker: Running, path: str) -> None:
     assert (await mocker.http.get(path)).status_code == 200
+
+
+async def test_each_answer_is_one_line_without_its_text(mocker: Running) -> None:
+    seen = len(mocker.lines())
+
+    await mocker.chat("a secret wish", headers={"x-request-id": "r1"})
+
+    (line,) = mocker.lines()[seen:]
+    assert line["event"] == "request"
+    assert line["request_id"] == "chatcmpl-r1"
+    assert (line["kind"], line["outcome"], line["output_tokens"]) == ("unary", "finished", 5)
+    assert "secret" not in mocker.said.getvalue()

@@ -72,7 +72,7 @@ def _run(workers: Sequence[tuple[MockerConfig, WorkerConfig]], stagger_s: float,
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if len(workers) == 1:
             ((engine, worker),) = workers
-            return runner.run(run_worker(MockerEngine(engine), worker, log))
+            return runner.run(run_worker(MockerEngine(engine, log), worker, log))
         return runner.run(_run_many(workers, stagger_s, log))
 
 
@@ -88,7 +88,7 @@ async def _run_many(workers: Sequence[tuple[MockerConfig, WorkerConfig]], stagge
         async def run_one(index: int) -> int:
             engine, worker = workers[index]
             await asyncio.sleep(stagger_s * index)
-            return await serve_worker(MockerEngine(engine), worker, registry, stop, log)
+            return await serve_worker(MockerEngine(engine, log), worker, registry, stop, log)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(run_one(index)) for index in range(len(workers))]

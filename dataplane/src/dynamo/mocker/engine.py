@@ -17,6 +17,7 @@ from dynamo.mocker.connection import Connection
 from dynamo.mocker.kv_events import KvEventPublisher
 from dynamo.mocker.service import AdapterRefused, Publish, Service
 from dynamo.mocker.tokenizer import TINY_MODEL, ModelTokenizer, TokenizerError
+from dynamo.process.logs import EventLog
 from dynamo.worker.ports import EngineFacts, EngineFailed, EngineLoad, LoraRefused, UnknownLora
 
 LISTEN_BACKLOG = 1024
@@ -25,8 +26,9 @@ LISTEN_BACKLOG = 1024
 class MockerEngine:
     """One simulated engine replica behind its own OpenAI server."""
 
-    def __init__(self, config: MockerConfig) -> None:
+    def __init__(self, config: MockerConfig, log: EventLog) -> None:
         self._config = config
+        self._log = log
         self._service: Service | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
@@ -40,7 +42,7 @@ class MockerEngine:
         try:
             tokenizer = ModelTokenizer(config.tokenizer_dir or TINY_MODEL)
             publishers = self._open_events(loop)
-            self._service = Service(config, tokenizer, publishers, loop)
+            self._service = Service(config, tokenizer, publishers, loop, self._log)
             handler = Api(self._service).handle
             self._server = await loop.create_server(
                 lambda: Connection(handler, self._connections), config.host, config.port, backlog=LISTEN_BACKLOG

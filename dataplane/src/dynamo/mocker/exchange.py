@@ -7,6 +7,7 @@ answer's own length. The routes create exchanges; the engine counts them.
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from dynamo.mocker.sequence import cache_root
 from dynamo.mocker.tokenizer import ModelTokenizer
 from dynamo.mocker.tokens import Answer, ForcedAnswer, FreeAnswer
 from dynamo.mocker.work import Emitted, Work
+from dynamo.process.logs import Value
 from dynamo.wire.errors import Internal
 
 
@@ -44,6 +46,16 @@ class Terms:
     """kv_transfer_params to hand to the decode worker."""
 
 
+class Outcome(enum.Enum):
+    """How an answer ended."""
+
+    FINISHED = "finished"
+    ABORTED = "aborted"
+    """The client hung up."""
+    FAILED = "failed"
+    CUT = "cut"
+
+
 class Exchange:
     """Owns one answer. `on_end` is called once, when nothing of it is left in the engine."""
 
@@ -61,6 +73,7 @@ class Exchange:
         self._said: list[Collected] = []
         self._waiting: asyncio.TimerHandle | None = None
         self._has_ended = False
+        self._outcome = Outcome.ABORTED
 
     def start(self, loop: asyncio.AbstractEventLoop, die: Callable[[], None]) -> None:
         self._responder.on_hangup = self.end
@@ -101,6 +114,7 @@ class Exchange:
 
     def fail(self, message: str) -> None:
         """The engine cannot go on with this answer."""
+        self._outcome = Outcome.FAILED
         if self._ask.stream:
             self._responder.close_stream(error_frame(message))
         else:
@@ -109,6 +123,7 @@ class Exchange:
 
     def cut(self) -> None:
         """Closes the connection in the middle."""
+        self._outcome = Outcome.CUT
         self._responder.cut()
         self.end()
 
@@ -123,6 +138,19 @@ class Exchange:
             if not choice.is_done:
                 self._rank.abort(request_id)
         self.on_end(self)
+
+    def report(self) -> dict[str, Value]:
+        """What the log says of it: names and numbers, nothing of its text."""
+        usage = self._usage()
+        return {
+            "request_id": self._terms.response_id,
+            "kind": "stream" if self._ask.stream else "unary",
+            "outcome": self._outcome.value,
+            "lora": self._terms.lora,
+            "input_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "output_tokens": usage.completion_tokens,
+        }
 
     def _submit(self, listener: Callable[[Emitted], None]) -> None:
         for request_id, (at, number) in zip(self._choices, self._sequences(), strict=True):
@@ -164,6 +192,7 @@ class Exchange:
         else:
             body = self._frames.whole(self._said, usage, transfer)
             self._responder.send(200, body, headers=self._terms.headers)
+        self._outcome = Outcome.FINISHED
         self.end()
 
     def _usage(self) -> Usage:

@@ -26,6 +26,7 @@ from dynamo.mocker.rank import RankLoop
 from dynamo.mocker.scheduler import Scheduler
 from dynamo.mocker.tokenizer import ModelTokenizer
 from dynamo.mocker.work import CacheEvent
+from dynamo.process.logs import EventLog
 from dynamo.wire.errors import InvalidRequest, NotFound, Unavailable
 
 Publish = Callable[[Sequence[CacheEvent]], None]
@@ -63,6 +64,7 @@ class Service:
         tokenizer: ModelTokenizer,
         publishers: Sequence[Publish],
         loop: asyncio.AbstractEventLoop,
+        log: EventLog,
     ) -> None:
         """One publisher of cache events per rank."""
         self.config = config
@@ -72,6 +74,7 @@ class Service:
         self.is_accepting = True
         self.ranks = [RankLoop(Scheduler(config.limits, config.speed), loop, publish) for publish in publishers]
         self._loop = loop
+        self._log = log
         self._adapters: dict[str, Adapter] = {}
         self._adapters_ever = 0
         self._exchanges: set[Exchange] = set()
@@ -111,7 +114,13 @@ class Service:
             transfer_answer=self._transfer_answer(ask, f"{kind}-{request_id}"),
         )
         exchange = Exchange(ask, terms, rank, self.tokenizer, responder)
-        exchange.on_end = self._exchanges.discard
+        began_s = self._loop.time()
+
+        def ended(exchange: Exchange) -> None:
+            self._exchanges.discard(exchange)
+            self._log.info("request", **exchange.report(), duration_s=self._loop.time() - began_s)
+
+        exchange.on_end = ended
         self._exchanges.add(exchange)
         exchange.start(self._loop, die_now)
 
