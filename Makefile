@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test check demo lock clean bench-frontend bench-index bench-prefix test-openai
+.PHONY: help setup fmt lint types test check demo lock clean bench-frontend bench-index bench-prefix
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
