@@ -7,9 +7,11 @@ older fleet; a missing required field or a wrong type is a `CardError`.
 from __future__ import annotations
 
 import enum
-from typing import NewType
+from typing import Annotated, NewType
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 WorkerId = NewType("WorkerId", int)
 """63-bit identity of one worker process incarnation; printed as lower-case hex."""
@@ -47,6 +49,11 @@ class Tokenizer(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """Hex digest over all files; equal checksums mean equal tokenizers, so a fleet fetches once."""
 
 
+RANKS_MAX = 65_536
+"""Routers keep figures per rank: a nonsense count must not cost memory."""
+Positive = Annotated[int, Meta(ge=1)]
+
+
 class WorkerCard(msgspec.Struct, frozen=True, kw_only=True):
     """One worker: who it is, what it serves, where it listens, what it can hold."""
 
@@ -75,13 +82,13 @@ class WorkerCard(msgspec.Struct, frozen=True, kw_only=True):
     event_address: str | None = None
     """ZMQ PUB address of KV and load events (`tcp://host:port`); None when the worker publishes none."""
 
-    block_size: int
+    block_size: Positive
     total_kv_blocks: int | None = None
     """KV blocks per data-parallel rank."""
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     context_length: int | None = None
-    data_parallel_size: int = 1
+    data_parallel_size: Annotated[int, Meta(ge=1, le=RANKS_MAX)] = 1
     tokenizer: Tokenizer | None = None
 
     bootstrap_host: str | None = None
@@ -109,8 +116,25 @@ def encode_card(card: WorkerCard) -> bytes:
 
 
 def decode_card(document: bytes) -> WorkerCard:
-    """Raises CardError naming what is wrong."""
+    """Raises CardError naming what is wrong: a reader must be able to trust what it gets."""
     try:
-        return _decoder.decode(document)
-    except msgspec.MsgspecError as error:
+        card = _decoder.decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CardError(f"worker card: {error}") from error
+    for field in ("name", "namespace", "component", "model"):
+        if not (text := getattr(card, field)).isprintable():
+            raise CardError(f"worker card: {field}: found {text!r}; expected printable characters")
+    for field, scheme in (("address", "http"), ("system_address", "http"), ("event_address", "tcp")):
+        value = getattr(card, field)
+        if value is not None and not _is_address(value, scheme):
+            raise CardError(f"worker card: {field}: found {value!r}; expected {scheme}://host:port")
+    return card
+
+
+def _is_address(text: str, scheme: str) -> bool:
+    try:
+        url = urlsplit(text)
+        has_port = bool(url.port)
+    except ValueError:
+        return False
+    return has_port and bool(url.hostname) and " " not in text and text == f"{scheme}://{url.netloc}"

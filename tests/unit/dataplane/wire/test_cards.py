@@ -42,6 +42,14 @@ def test_newer_card_with_unknown_fields_is_read() -> None:
     [
         pytest.param({"block_size": "x"}, "block_size", id="wrong-type"),
         pytest.param({"role": "boss"}, "boss", id="unknown-role"),
+        pytest.param({"block_size": 0}, "block_size", id="no-block"),
+        pytest.param({"data_parallel_size": 10**9}, "data_parallel_size", id="ranks-beyond-reason"),
+        pytest.param({"name": "w\r\nx: y"}, "name: found", id="line-break-in-a-name"),
+        pytest.param({"address": "http://127.0.0.1:99999"}, "address: found", id="no-such-port"),
+        pytest.param({"address": "http://[::bad"}, "address: found", id="no-url"),
+        pytest.param({"address": "http://127.0.0.1:1/\r\nx: y"}, "address: found", id="line-break-in-an-address"),
+        pytest.param({"system_address": "ftp://127.0.0.1:1"}, "system_address: found", id="other-scheme"),
+        pytest.param({"event_address": "tcp://"}, "event_address: found", id="no-host"),
     ],
 )
 def test_unreadable_card_names_the_field(change: dict[str, object], message: str) -> None:
