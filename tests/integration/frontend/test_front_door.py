@@ -113,6 +113,7 @@ async def test_body_over_the_limit_is_refused_before_it_is_read() -> None:
         pytest.param(b"GET / HTTP/1.1\r\nx: " + b"a" * 100_000, id="one-endless-header"),
         pytest.param(b"GET /" + b"a" * 100_000, id="endless-path"),
         pytest.param(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200 + b"\r\n", id="too-many-headers"),
+        pytest.param(b"GET /live?" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", id="whole-in-one-piece"),
     ],
 )
 async def test_headers_over_the_limit_are_refused(head: bytes) -> None:
@@ -138,6 +139,8 @@ async def test_headers_over_the_limit_are_refused(head: bytes) -> None:
             b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n", id="chunk-overflow"
         ),
         pytest.param(b"GET / HTTP/1.1\r\nbad header: x\r\n\r\n", id="space-in-a-name"),
+        pytest.param(b"GET /live HTTP/2.0\r\n\r\n", id="version-two-as-text"),
+        pytest.param(b"GET /live\r\n\r\n", id="no-version"),
     ],
 )
 async def test_what_is_no_http_is_refused_and_closed(junk: bytes) -> None:
@@ -206,6 +209,60 @@ async def test_upgrade_offer_is_passed_over() -> None:
         line.cut()
 
     assert (status, json.loads(body)["status"]) == (200, "live")
+
+
+@pytest.mark.parametrize("expects", ["", "expect: 100-continue\r\n"])
+async def test_body_of_an_upgrade_offer_is_read_as_a_body(expects: str) -> None:
+    offer = f"connection: upgrade, http2-settings\r\nupgrade: h2c\r\n{expects}"
+    async with a_stage(GOOD) as stage:
+        line = await stage.raw()
+        await line.say(post(a_chat(user="1"), headers=offer) + post(a_chat(user="2")))
+        if expects:
+            assert await line.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        statuses = [(await read_answer(line))[0] for _ in range(2)]
+        line.cut()
+
+    assert statuses == [200, 200]
+    assert [request.document["user"] for request in stage.workers[0].requests] == ["1", "2"]
+
+
+async def test_nothing_behind_a_tunnel_request_is_served() -> None:
+    async with a_stage(GOOD) as stage:
+        line = await stage.raw()
+        await line.say(b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n" + post(a_chat()))
+        status, headers, _ = await read_answer(line)
+        rest = await line.reader.read()
+
+    assert (status, headers["connection"], rest) == (404, "close", b"")
+    assert stage.workers[0].requests == []
+
+
+async def test_head_is_answered_as_get_without_a_body() -> None:
+    async with a_stage(GOOD) as stage, httpx.AsyncClient(base_url=stage.url) as client:
+        head, get = await client.head("/health"), await client.get("/health")
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+async def test_address_in_a_proxy_clients_form_is_understood() -> None:
+    async with a_stage(GOOD) as stage:
+        line = await stage.raw()
+        await line.say(b"GET http://x:1/live?y HTTP/1.1\r\nhost: x\r\n\r\n")
+        status, _, _ = await read_answer(line)
+        await line.say(post(a_chat(), path="HTTP://x/v1/chat/completions"))
+        second, _, _ = await read_answer(line)
+        line.cut()
+
+    assert (status, second) == (200, 200)
+
+
+async def test_refusal_of_an_endless_model_name_stays_short() -> None:
+    async with a_stage(GOOD) as stage, httpx.AsyncClient(base_url=stage.url) as client:
+        refused = await client.post("/v1/chat/completions", json=a_chat(model="x" * 1_000_000))
+
+    assert refused.status_code == 404
+    assert len(refused.content) < 1000
 
 
 async def test_drain_lets_streams_finish_and_refuses_new_work() -> None:

@@ -81,7 +81,7 @@ async def test_routing_goes_on_without_a_tokenizer_and_says_so_once(script: Scri
         statuses = [(await ask(stage)).status_code for _ in range(3)]
 
     assert statuses == [200] * 3
-    assert stage.log.getvalue().count("routing without tokens") == 1
+    assert stage.log.getvalue().count("routing_without_tokens") == 1
 
 
 async def test_other_modes_never_fetch_a_tokenizer() -> None:

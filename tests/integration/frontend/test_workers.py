@@ -89,7 +89,7 @@ async def test_unreachable_worker_is_avoided_and_its_request_answered_by_another
         statuses = [(await ask(stage.url, a_chat())).status_code for _ in range(6)]
 
     assert statuses == [200] * 6
-    assert stage.log.getvalue().count("worker unreachable") == 1
+    assert stage.log.getvalue().count("worker_unreachable") == 1
 
 
 async def test_worker_lost_before_its_answer_costs_one_more_try() -> None:

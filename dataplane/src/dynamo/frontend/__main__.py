@@ -32,14 +32,14 @@ def main() -> int:
     try:
         settings, warnings = read_settings(sys.argv[1:], os.environ)
         for warning in warnings:
-            log.warning("flag", message=warning)
+            log.warning("flag_ignored", message=warning)
         _raise_fd_limit(settings.fd_limit)
         uvloop.run(_run(settings, log))
     except (FlagError, DiscoveryError) as error:
-        log.error("cannot start", message=str(error))
+        log.error("frontend_cannot_start", message=str(error))
         return 2
     except (OSError, ssl.SSLError) as error:
-        log.error("cannot start", message=f"{settings.host}:{settings.port}: {error.strerror or error}")
+        log.error("frontend_cannot_start", message=f"{settings.host}:{settings.port}: {error.strerror or error}")
         return 1
     finally:
         log.flush()

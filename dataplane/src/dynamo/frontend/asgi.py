@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from dynamo.frontend.defects import defect
 from dynamo.frontend.exchange import Exchange
 from dynamo.process.logs import EventLog
 from dynamo.wire.errors import Internal
@@ -45,7 +46,7 @@ async def serve_app(app: App, exchange: Exchange, log: EventLog) -> None:
         exchange.cut()
         return
     except Exception as error:  # a defect in one route must not end the process
-        log.error("route failed", path=exchange.path, error=repr(error))
+        log.error("route_failed", path=exchange.path, error=defect(error))
         exchange.refuse(Internal("Internal server error"))
         return
     fields = {name.lower(): value for name, value in headers}
@@ -60,7 +61,8 @@ def _scope(exchange: Exchange) -> Message:
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.0" if exchange.is_http10 else "1.1",
-        "method": exchange.method.decode("latin-1"),
+        # An answer to HEAD is GET's without its body, which the exchange leaves away.
+        "method": "GET" if exchange.method == b"HEAD" else exchange.method.decode("latin-1"),
         "scheme": exchange.scheme,
         "path": exchange.path,
         "raw_path": path,

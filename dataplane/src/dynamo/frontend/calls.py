@@ -116,12 +116,16 @@ def set_field(body: bytes, name: str, value: object) -> bytes:
 
 
 def check_content_type(headers: Mapping[bytes, bytes]) -> None:
-    """Raises UnsupportedMedia unless the body says that it is JSON."""
+    """Raises UnsupportedMedia unless the body says that it is JSON, and plain."""
     found = headers.get(b"content-type", b"")
     media = found.partition(b";")[0].strip().lower()
     if media != b"application/json" and not media.endswith(b"+json"):
         shown = found.decode("latin-1") or "none"
         raise UnsupportedMedia(f"content-type: found {shown}; expected application/json", param="content-type")
+    if (coding := headers.get(b"content-encoding", b"identity").lower()) != b"identity":
+        raise UnsupportedMedia(
+            f"content-encoding: found {coding.decode('latin-1')}; send the body uncompressed", param="content-encoding"
+        )
 
 
 _INTEGER_HEADERS: dict[str, tuple[bytes, ...]] = {

@@ -59,7 +59,7 @@ class PrefillLeg:
                 answer = await self._prefill(flight, copy, decision)
                 return replace(call, body=set_field(call.body, TRANSFER_FIELD, transfer_params(answer)))
             except WorkerUnreachable as error:
-                self._log.warning("prefill worker unreachable", worker=decision.worker_name, error=str(error))
+                self._log.warning("prefill_worker_unreachable", worker=decision.worker_name, error=str(error))
                 router.inhibit(decision.worker_id, self._clock() + self._inhibit_s)
                 if ask.excluded_worker_ids:
                     raise Unavailable("No prefill worker could be reached", retry_after_s=1) from error
@@ -73,7 +73,7 @@ class PrefillLeg:
         try:
             answer = await send(self._pool, decision.address, request, Collector())
         except AnswerCut as error:
-            self._log.warning("prefill cut", worker=decision.worker_name, error=str(error))
+            self._log.warning("prefill_cut", worker=decision.worker_name, error=str(error))
             raise Internal("The prefill worker failed while answering") from error
         assert answer is not None, "a collector never streams"
         if (refused := error_of(answer)) is not None:

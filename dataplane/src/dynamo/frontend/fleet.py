@@ -15,6 +15,9 @@ from dynamo.wire.cards import ModelType, Role, WorkerCard
 from dynamo.wire.errors import InvalidRequest, NotFound, Unavailable
 from dynamo.wire.router_events import Hashes, Load, Tier
 
+SHOWN_NAME_CHARS = 256
+"""Of an unknown name in its refusal: a client may send megabytes."""
+
 NewRouter = Callable[[Role], Router]
 """Makes a router for workers of a role; a model that mixes aggregated and decode workers gets an aggregated one."""
 
@@ -137,7 +140,8 @@ class Fleet:
         """Raises NotFound, or Unavailable when the model is known and cannot serve now."""
         found = self._names.get(name)
         if found is None:
-            raise NotFound(f"model: found {name!r}; {self._known_names()}", param="model", code="model_not_found")
+            shown = name if len(name) <= SHOWN_NAME_CHARS else name[:SHOWN_NAME_CHARS] + "…"
+            raise NotFound(f"model: found {shown!r}; {self._known_names()}", param="model", code="model_not_found")
         model = found.model
         if not model.is_ready:
             reasons = "; ".join(f"{space.namespace}: {space.reason}" for space in model.spaces)

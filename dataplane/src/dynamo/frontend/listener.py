@@ -212,6 +212,8 @@ class ClientConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._is_in_body = True
         limits = self._gate.limits
+        if self._head_bytes > limits.head_bytes and self._size_of_head() > limits.head_bytes:
+            raise _Refused(_head_too_large(limits.head_bytes))
         if len(self._headers) > limits.header_count:
             raise _Refused(HeadersTooLarge(f"{len(self._headers)} headers; allowed {limits.header_count}"))
         expects = False
@@ -230,16 +232,19 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         parser = self._parser
+        version = parser.get_http_version()
+        if version not in _VERSIONS:
+            raise _Refused(InvalidRequest(f"HTTP version: found {version}; allowed {' and '.join(_VERSIONS)}"))
         exchange = Exchange(
             self,
             method=parser.get_method(),
-            target=self._target,
+            target=self._target if self._target.startswith(b"/") else _origin_form(self._target),
             headers=tuple(self._headers),
             body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
             request_id=_request_id(self._headers),
             received_s=self._gate.clock(),
             keeps_alive=parser.should_keep_alive(),
-            is_http10=parser.get_http_version() == "1.0",
+            is_http10=version == "1.0",
             peer=self._peer,
             scheme=self._scheme,
         )
@@ -311,9 +316,8 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # A client that offers HTTP/2 or WebSocket beside a plain request gets the plain answer.
             self._parser = httptools.HttpRequestParser(self)
-            self._held = data[upgrade.args[0] :] + self._held
+            self._held = self._without_upgrade(data[upgrade.args[0] :]) + self._held
         except httptools.HttpParserCallbackError as error:
             refused = error.__context__
             if not isinstance(refused, _Refused):
@@ -324,10 +328,28 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(InvalidRequest(f"The request is not valid HTTP: {error}"))
             return
         if not self._is_in_body and self._head_bytes > self._gate.limits.head_bytes and not self._ready:
-            limit = self._gate.limits.head_bytes
-            self._refuse(HeadersTooLarge(f"The request's headers are longer than {limit} bytes"))
+            self._refuse(_head_too_large(self._gate.limits.head_bytes))
             return
         self._go_on()
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """What to parse instead of a request that offers HTTP/2 or WebSocket: a plain one gets the plain answer.
+
+        The parser takes everything after such a head for the new protocol, the request's own body too. Read as the
+        next request, that body could be one that nobody before us has seen.
+        """
+        offer = self._ready[-1]
+        if offer.method == b"CONNECT":
+            offer.keeps_alive = False
+            return b""
+        self._ready.pop()
+        version = b"1.0" if offer.is_http10 else b"1.1"
+        kept = [header for header in offer.headers if header[0] not in (b"upgrade", b"expect")]
+        lines = [b"%b %b HTTP/%b" % (offer.method, offer.target, version), *(b"%b: %b" % header for header in kept)]
+        return b"\r\n".join((*lines, b"", rest))
+
+    def _size_of_head(self) -> int:
+        return len(self._target) + sum(len(name) + len(value) for name, value in self._headers)
 
     def _go_on(self) -> None:
         """Serves the next complete request, or reads on."""
@@ -373,6 +395,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
 
+_VERSIONS = ("1.0", "1.1")
 _REQUEST_ID_PREFIX = secrets.token_hex(8)
 _request_numbers = itertools.count()
 """With the prefix unique among all processes, without a system call per request."""
@@ -388,6 +411,16 @@ class _Refused(Exception):
 
 def _write_nowhere(data: bytes) -> None:
     """The client is gone; what serves it will be told."""
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Path and query of `http://host/path?query`, as clients of a proxy write it; others stay."""
+    scheme, mark, rest = target.partition(b"://")
+    return b"/" + rest.partition(b"/")[2] if mark and scheme.lower() in (b"http", b"https") else target
+
+
+def _head_too_large(allowed: int) -> HeadersTooLarge:
+    return HeadersTooLarge(f"The request's headers are longer than {allowed} bytes")
 
 
 def _too_large(found: int, allowed: int) -> BodyTooLarge:

@@ -15,6 +15,7 @@ import msgspec
 
 from dynamo.frontend.asking import Asking
 from dynamo.frontend.calls import Call, Endpoint, check_content_type, parse_call, with_headers, without_hints
+from dynamo.frontend.defects import defect
 from dynamo.frontend.disagg import PrefillLeg
 from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.fleet import Fleet, ServedModel
@@ -90,7 +91,7 @@ class Pipeline:
         except asyncio.CancelledError:
             self._refuse(flight, _cancelled(exchange))
         except Exception as error:  # a defect must cost one request, not the process
-            self._log.error("request failed unexpectedly", request_id=exchange.request_id, error=repr(error))
+            self._log.error("request_failed", request_id=exchange.request_id, error=defect(error))
             self._refuse(flight, Internal("Internal server error"))
         finally:
             flight.close(self._clock(), self._log)
@@ -124,7 +125,7 @@ class Pipeline:
                 return
             except WorkerUnreachable as error:
                 router.inhibit(decision.worker_id, self._clock() + self._policy.inhibit_s)
-                self._log.warning("worker unreachable", worker=decision.worker_name, error=str(error))
+                self._log.warning("worker_unreachable", worker=decision.worker_name, error=str(error))
                 if flight.tries >= TRIES:
                     raise Unavailable("No worker could be reached", retry_after_s=1) from error
                 ask = msgspec.structs.replace(ask, excluded_worker_ids=ask.excluded_worker_ids | {decision.worker_id})
@@ -167,7 +168,7 @@ class Pipeline:
             answer = await send(self._pool, decision.address, request, relay)
         except AnswerCut as error:
             self._log.warning(
-                "answer cut", request_id=exchange.request_id, worker=decision.worker_name, error=str(error)
+                "answer_cut", request_id=exchange.request_id, worker=decision.worker_name, error=str(error)
             )
             raise Internal("The worker failed while answering") from error
         if answer is not None:

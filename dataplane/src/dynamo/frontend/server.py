@@ -47,11 +47,11 @@ async def run_frontend(settings: Settings, discovery: Discovery, log: EventLog, 
     """Serves until `stop` is set, then drains. Raises OSError when the port cannot be had."""
     async with running_frontend(settings, discovery, log) as running:
         scheme = "https" if settings.tls else "http"
-        log.info("frontend ready", address=f"{scheme}://{settings.host}:{running.port}")
+        log.info("frontend_serving", address=f"{scheme}://{settings.host}:{running.port}")
         await stop.wait()
-        log.info("draining", timeout_s=settings.drain_s)
+        log.info("frontend_draining", timeout_s=settings.drain_s)
         is_clean = await running.front.drain(settings.drain_s)
-        log.info("stopped", clean=is_clean)
+        log.info("frontend_stopped", clean=is_clean)
 
 
 @asynccontextmanager

@@ -17,6 +17,15 @@ def a_body(**changes: Any) -> bytes:
     return json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi."}], **changes}).encode()
 
 
+def test_compressed_body_is_refused_by_name() -> None:
+    headers = {b"content-type": b"application/json", b"content-encoding": b"gzip"}
+
+    with pytest.raises(UnsupportedMedia, match="content-encoding: found gzip"):
+        check_content_type(headers)
+
+    check_content_type({**headers, b"content-encoding": b"identity"})
+
+
 def test_unary_body_is_forwarded_as_it_came() -> None:
     body = b' {"model":"m" , "messages":[{"role":"user","content":"\\u00fc"}]}\n'
     call = parse_call(Endpoint.CHAT, body)

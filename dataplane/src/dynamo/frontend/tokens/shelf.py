@@ -88,7 +88,7 @@ class TokenizerShelf:
             return await self._encode(call, encoder)
         except TemplateRefused as error:
             # The engine will refuse it too, with its own words; routing needs no opinion.
-            self._log.debug("prompt not rendered", model=model.name, reason=str(error))
+            self._log.debug("prompt_not_rendered", model=model.name, reason=str(error))
             return None
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class TokenizerShelf:
             self._retry_at_s[tokenizer.checksum] = self._clock() + RETRY_AFTER_S
             self._tell_once(tokenizer.checksum, f"{card.name}: {error or type(error).__name__}", model=card.model)
             return None
-        self._log.info("tokenizer loaded", model=card.model, worker=card.name, checksum=tokenizer.checksum[:12])
+        self._log.info("tokenizer_loaded", model=card.model, worker=card.name, checksum=tokenizer.checksum[:12])
         return encoder
 
     async def _get(self, card: WorkerCard, tokenizer: Tokenizer, name: str) -> bytes | None:
@@ -171,4 +171,4 @@ class TokenizerShelf:
     def _tell_once(self, key: str, reason: str, model: str | None = None) -> None:
         if key not in self._told:
             self._told.add(key)
-            self._log.warning("routing without tokens", model=model or key, reason=reason)
+            self._log.warning("routing_without_tokens", model=model or key, reason=reason)
