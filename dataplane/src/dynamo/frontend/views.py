@@ -11,6 +11,7 @@ from dynamo.frontend.fleet import Fleet, ServedModel
 from dynamo.router import BusyThresholds
 from dynamo.wire.cards import Role, WorkerCard
 from dynamo.wire.errors import InvalidRequest, NotFound
+from dynamo.wire.openai_requests import refuse_body
 
 
 def instance(card: WorkerCard) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def change_thresholds(fleet: Fleet, body: bytes) -> dict[str, Any]:
     try:
         change = msgspec.json.decode(body, type=ThresholdChange)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The body cannot be read: {error}") from error
+        refuse_body(body, error, frozenset(ThresholdChange.__struct_fields__))
     model = fleet.known(change.model)
     if model is None:
         raise NotFound(

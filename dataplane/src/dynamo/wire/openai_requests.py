@@ -17,6 +17,9 @@ from dynamo.wire import openai_fields as fields
 from dynamo.wire.errors import InvalidRequest
 
 ABSENT = Raw()
+TOKEN_ID_MAX = 2**32 - 1
+"""Blocks are hashed over ids of four bytes."""
+TokenId = Annotated[int, Meta(ge=0, le=TOKEN_ID_MAX)]
 Number = float | None
 Count = int | None
 
@@ -49,7 +52,7 @@ class Nvext(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use_raw_prompt: bool | None = None
     annotations: tuple[str, ...] | None = None
     backend_instance_id: int | None = None
-    token_data: tuple[int, ...] | None = None
+    token_data: tuple[TokenId, ...] | None = None
     max_thinking_tokens: int | None = None
     cache_salt: str | None = None
     extra_fields: tuple[str, ...] | None = None
@@ -167,13 +170,17 @@ def parse_embeddings(body: bytes, *, is_strict: bool = True) -> Embeddings:
 
 
 def parse_tokens(raw: Raw) -> list[int] | None:
-    """A prompt that is one list of token ids; None when it is anything else."""
+    """A prompt that is one list of token ids; None when it is anything else. Raises InvalidRequest for wrong ids."""
     if bytes(memoryview(raw)[:1]) != b"[":
         return None
     try:
-        return _token_decoder.decode(raw)
+        tokens = _token_decoder.decode(raw)
     except msgspec.ValidationError:
         return None
+    wrong = next((token for token in tokens if not 0 <= token <= TOKEN_ID_MAX), None)
+    if wrong is not None:
+        raise InvalidRequest(f"prompt: found token id {wrong}; allowed 0 to {TOKEN_ID_MAX}", param="prompt")
+    return tokens
 
 
 _token_decoder = msgspec.json.Decoder(list[int])

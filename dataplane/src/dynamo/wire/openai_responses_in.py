@@ -58,6 +58,7 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 _decoder = msgspec.json.Decoder(Responses)
 _NEEDS_MEMORY = ("previous_response_id", "conversation", "prompt")
+_FORMATS = ("text", "json_object", "json_schema")
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
 _PASSED_ON = ("temperature", "top_p", "parallel_tool_calls", "user", "nvext", "mocker_fault")
 
@@ -97,10 +98,13 @@ def to_chat(request: Responses) -> dict[str, Any]:
         chat["max_completion_tokens"] = request.max_output_tokens
     if request.top_logprobs:
         chat.update(logprobs=True, top_logprobs=request.top_logprobs)
-    if request.reasoning and request.reasoning.get("effort"):
-        chat["reasoning_effort"] = request.reasoning["effort"]
+    if request.reasoning and (effort := request.reasoning.get("effort")) is not None:
+        if not isinstance(effort, str):
+            raise InvalidRequest("reasoning.effort: expected a string", param="reasoning")
+        chat["reasoning_effort"] = effort
     if request.tools:
         chat["tools"] = [_tool(tool, index) for index, tool in enumerate(request.tools)]
+    if request.tools or request.tool_choice not in (None, "auto", "none"):
         chat["tool_choice"] = _tool_choice(request.tool_choice)
     if response_format := _response_format(request.text):
         chat["response_format"] = response_format
@@ -204,7 +208,13 @@ def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any]:
 
 def _response_format(text: dict[str, Any] | None) -> dict[str, Any] | None:
     form = (text or {}).get("format")
-    if not isinstance(form, dict) or form.get("type") in (None, "text"):
+    if form is None:
+        return None
+    if not isinstance(form, dict) or form.get("type") not in _FORMATS:
+        found = form.get("type") if isinstance(form, dict) else form
+        allowed = ", ".join(_FORMATS)
+        raise InvalidRequest(f"text.format: found {str(found)[:64]!r}; allowed types {allowed}", param="text")
+    if form["type"] == "text":
         return None
     if form["type"] == "json_schema":
         names = ("name", "description", "schema", "strict")

@@ -115,6 +115,15 @@ def test_wrong_completion_and_embedding_fields_are_refused() -> None:
         parse_embeddings(b'{"model":"m","input":"x","dimensions":0}')
 
 
+@pytest.mark.parametrize("token", [-1, 2**32, 10**30])
+def test_token_id_that_cannot_be_one_is_refused(token: int) -> None:
+    prompt = parse_completions(json.dumps({"model": "m", "prompt": [1, token]}).encode()).prompt
+    with pytest.raises(InvalidRequest, match=f"token id {token}; allowed 0 to 4294967295"):
+        parse_tokens(prompt)
+    with pytest.raises(InvalidRequest, match=r"nvext\.token_data"):
+        parse_chat(a_chat(nvext={"token_data": [1, token]}))
+
+
 @pytest.mark.parametrize(
     ("prompt", "tokens"),
     [

@@ -103,6 +103,9 @@ def test_request_becomes_a_chat(changes: dict[str, Any], expected: dict[str, Any
         pytest.param({"max_output_tokens": 0}, ["max_output_tokens", "0"], id="limit"),
         pytest.param({"zzz": 1}, ["`zzz`"], id="unknown-field"),
         pytest.param({"input": 7}, ["input"], id="type"),
+        pytest.param({"text": {"format": "json"}}, ["text.format", "json"], id="format-no-object"),
+        pytest.param({"text": {"format": {"type": "zzz"}}}, ["text.format", "zzz", "json_schema"], id="format"),
+        pytest.param({"reasoning": {"effort": 5}}, ["reasoning.effort", "a string"], id="effort"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_by_name(changes: dict[str, Any], words: list[str]) -> None:
@@ -110,6 +113,11 @@ def test_what_cannot_be_answered_is_refused_by_name(changes: dict[str, Any], wor
         chat_of(**changes)
 
     assert [word for word in words if word not in refused.value.message] == [], refused.value.message
+
+
+def test_tool_choice_reaches_the_chat_without_tools_so_that_it_is_refused_there() -> None:
+    assert chat_of(tool_choice="required")["tool_choice"] == "required"
+    assert "tool_choice" not in chat_of(tool_choice="auto")
 
 
 def test_whole_chat_becomes_a_response() -> None:
