@@ -1,13 +1,10 @@
 """Reads v1beta1 documents into typed specs; every failure names the field.
 
 Pure. It fills in the API's own defaults (replicas 1, experimental modes) and nothing else. Payload that v1alpha1 could
-say and v1beta1 cannot is read from the annotations `nvidia.com/dgd-spec` and `nvidia.com/dcd-spec`.
+say and v1beta1 cannot comes from the annotation that `convert` keeps it in.
 """
 
 from __future__ import annotations
-
-import json
-from collections.abc import Mapping
 
 from dynamo_operator.api.documents import (
     EMPTY,
@@ -33,23 +30,23 @@ from dynamo_operator.api.specs import (
     Graph,
     Preserved,
 )
+from dynamo_operator.convert import V1BETA1
+from dynamo_operator.convert.preserved import COMPONENT_PREFIX, GRAPH_PREFIX, preserved_spec
 
-API_VERSION = "nvidia.com/v1beta1"
-GRAPH_PAYLOAD = "nvidia.com/dgd-spec"
-COMPONENT_PAYLOAD = "nvidia.com/dcd-spec"
 GRAPH_NAME_LABEL = "nvidia.com/dynamo-graph-deployment-name"
+_GRAPH_PAYLOAD = f"metadata.annotations[{GRAPH_PREFIX}spec].spec"
+_COMPONENT_PAYLOAD = f"metadata.annotations[{COMPONENT_PREFIX}spec].spec"
 
 
 def parse_graph(document: JsonObject) -> Graph:
     """A v1beta1 DynamoGraphDeployment as a value; raises SpecError."""
     metadata, spec = _envelope(document, "DynamoGraphDeployment")
     annotations = read_labels(metadata, "annotations", "metadata")
-    payload = _payload(annotations, GRAPH_PAYLOAD)
-    services = payload.get("services") or {}
-    entries = read_list(spec, "components", "spec")
+    payload = preserved_spec(document)
+    services = read_object(payload, "services", _GRAPH_PAYLOAD) or EMPTY
     components = tuple(
-        _component(entry, f"spec.components[{position}]", services.get(entry.get("name")) or EMPTY)
-        for position, entry in enumerate(entries)
+        _component(entry, f"spec.components[{position}]", _preserved(services, entry))
+        for position, entry in enumerate(read_list(spec, "components", "spec"))
     )
     experimental = read_object(spec, "experimental", "spec") or EMPTY
     return Graph(
@@ -70,27 +67,41 @@ def parse_component_deployment(document: JsonObject) -> ComponentDeployment:
     metadata, spec = _envelope(document, "DynamoComponentDeployment")
     name = require_text(metadata, "name", "metadata")
     labels = read_labels(metadata, "labels", "metadata")
-    payload = _payload(read_labels(metadata, "annotations", "metadata"), COMPONENT_PAYLOAD)
+    payload = preserved_spec(document, COMPONENT_PREFIX)
     entry = {"name": name, **{key: value for key, value in spec.items() if key != "backendFramework"}}
     return ComponentDeployment(
         name=name,
         labels=freeze(labels),
-        component=_component(entry, "spec", payload),
+        component=_component(entry, "spec", _fragment(payload, _COMPONENT_PAYLOAD)),
         backend_framework=read_text(spec, "backendFramework", "spec"),
         graph_name=labels.get(GRAPH_NAME_LABEL),
     )
 
 
 def _envelope(document: JsonObject, kind: str) -> tuple[JsonObject, JsonObject]:
-    if document.get("apiVersion") != API_VERSION:
-        raise SpecError("apiVersion", document.get("apiVersion"), API_VERSION)
+    if document.get("apiVersion") != V1BETA1:
+        raise SpecError("apiVersion", document.get("apiVersion"), V1BETA1)
     if document.get("kind") != kind:
         raise SpecError("kind", document.get("kind"), kind)
     return read_object(document, "metadata", "") or EMPTY, read_object(document, "spec", "") or EMPTY
 
 
-def _component(entry: JsonObject, path: str, service: JsonObject) -> Component:
-    """`service` is the preserved v1alpha1 fragment of the same component."""
+def _preserved(services: JsonObject, component: JsonObject) -> Preserved:
+    """What v1alpha1 said of this component of a graph."""
+    name = component.get("name")
+    service = read_object(services, name, f"{_GRAPH_PAYLOAD}.services") if isinstance(name, str) else None
+    return _fragment(service or EMPTY, f"{_GRAPH_PAYLOAD}.services.{name}")
+
+
+def _fragment(service: JsonObject, path: str) -> Preserved:
+    return Preserved(
+        annotations=freeze(read_labels(service, "annotations", path)),
+        labels=freeze(read_labels(service, "labels", path)),
+        ingress=freeze(read_object(service, "ingress", path) or EMPTY),
+    )
+
+
+def _component(entry: JsonObject, path: str, preserved: Preserved) -> Component:
     pod_template = freeze(read_object(entry, "podTemplate", path) or EMPTY)
     experimental = read_object(entry, "experimental", path) or EMPTY
     model = read_object(entry, "modelRef", path)
@@ -118,17 +129,13 @@ def _component(entry: JsonObject, path: str, service: JsonObject) -> Component:
         gpu_memory=gpu_memory,
         failover=failover,
         has_checkpoint=read_flag(checkpoint, "enabled", f"{path}.experimental.checkpoint"),
-        preserved=Preserved(
-            annotations=freeze(service.get("annotations") or EMPTY),
-            labels=freeze(service.get("labels") or EMPTY),
-            ingress=freeze(service.get("ingress") or EMPTY),
-        ),
+        preserved=preserved,
     )
 
 
 def _component_type(entry: JsonObject, path: str) -> ComponentType | None:
     value = read_text(entry, "type", path)
-    if not value:
+    if value is None:
         return None
     try:
         return ComponentType(value)
@@ -204,32 +211,15 @@ def _with_defaults(
     if failover is not None:
         defaults_of_failover = {"mode": failover.mode, "numShadows": failover.shadows}
         experimental["failover"] = {**experimental["failover"], **defaults_of_failover}
-    # v1alpha1 could say "no type" as an empty one; v1beta1's schema cannot.
-    filled = {key: value for key, value in entry.items() if key != "type" or value} | {"replicas": replicas}
+    filled = {**entry, "replicas": replicas}
     spec: JsonObject = freeze({**filled, "experimental": experimental} if experimental else filled)
     return spec
 
 
-def _payload(annotations: Mapping[str, str], key: str) -> JsonObject:
-    """The preserved v1alpha1 spec: `{"version": 1, "spec": {...}}` as JSON in an annotation."""
-    text = annotations.get(key)
-    if text is None:
-        return EMPTY
-    path = f"metadata.annotations[{key}]"
-    try:
-        preserved = json.loads(text)
-    except ValueError:
-        raise SpecError(path, text[:80], "a JSON object") from None
-    if not isinstance(preserved, Mapping):
-        raise SpecError(path, text[:80], "a JSON object")
-    return read_object(preserved, "spec", path) or EMPTY
-
-
 def _claims(payload: JsonObject) -> tuple[Claim, ...]:
-    path = f"metadata.annotations[{GRAPH_PAYLOAD}].spec"
     wanted = [
-        (f"{path}.pvcs[{position}]", entry)
-        for position, entry in enumerate(read_list(payload, "pvcs", path))
+        (f"{_GRAPH_PAYLOAD}.pvcs[{position}]", entry)
+        for position, entry in enumerate(read_list(payload, "pvcs", _GRAPH_PAYLOAD))
         if entry.get("create")
     ]
     return tuple(

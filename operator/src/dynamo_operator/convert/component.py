@@ -37,7 +37,7 @@ def component_of(service: Document) -> Document:
     """The v1beta1 component of a service, without `name`."""
     component = pick(service, SHARED)
     component_type = service.get("subComponentType") if is_promoted(service) else service.get("componentType")
-    if component_type is not None:
+    if component_type not in (None, ""):  # v1alpha1 may spell "no type" as an empty one
         component["type"] = component_type
     if service.get("multinode") is not None:
         component["multinode"] = service["multinode"]
@@ -94,8 +94,7 @@ def _is_nothing(quantity: str) -> bool:
 
 
 def _experimental(service: Document) -> Document:
-    block = mapping(service.get("experimental"), "experimental")
-    experimental = {key: value for key, value in block.items() if key not in FEATURES}
+    experimental: Document = {}
     for feature in FEATURES:
         settings = service.get(feature)
         if settings is None:

@@ -33,6 +33,11 @@ def mapping(value: object, path: str) -> Document:
     return dict(value)
 
 
+def readable(value: object) -> Document:
+    """`value` as a document; anything else is empty. For what annotations hold: a mistake there is nobody's field."""
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
 def entries(value: object, path: str) -> list[Document]:
     """`value` as a list of documents; absent (None) is empty. Raises ConversionError that names `path`."""
     if value is None:

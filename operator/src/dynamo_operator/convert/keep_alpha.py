@@ -36,7 +36,6 @@ _CONVERTED = frozenset(
         "sharedMemory",
         "volumeMounts",
         "scalingAdapter",
-        "experimental",
         "extraPodMetadata",
         "extraPodSpec",
         "frontendSidecar",
@@ -61,6 +60,8 @@ def kept(service: Document, component: Document, *, every_origin: bool) -> KeptS
     is how a service that was never v1beta1 is stored.
     """
     sparse = {key: value for key, value in service.items() if key not in _CONVERTED and value is not None}
+    if service.get("componentType") == "":
+        sparse["componentType"] = ""
     if service.get("subComponentType") is not None and not is_promoted(service):
         sparse["subComponentType"] = service["subComponentType"]
     for key in _SWITCHED:
@@ -101,6 +102,8 @@ def _unsayable(natural: Document, sparse: Document) -> Document:
     """Kept fields that v1beta1 has no word for, unless something took their place."""
     switched = {key: sparse[key] for key in _SWITCHED if sparse.get(key) and not sparse[key].get("enabled")}
     others = {key: value for key, value in sparse.items() if key not in _CONVERTED}
+    if sparse.get("componentType") == "":
+        others["componentType"] = ""
     if not is_promoted({**natural, **pick(sparse, ["subComponentType"])}):
         others.update(pick(sparse, ["subComponentType"]))
     return {key: value for key, value in {**others, **switched}.items() if key not in natural}

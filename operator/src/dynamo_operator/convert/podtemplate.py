@@ -100,6 +100,6 @@ def _speaks_of_pods(service: Document) -> bool:
     present = ("resources", "envFromSecret", "livenessProbe", "readinessProbe", "extraPodMetadata", "frontendSidecar")
     return (
         any(service.get(key) is not None for key in present)
-        or bool(service.get("envs") or service.get("extraPodSpec"))
+        or bool(entries(service.get("envs"), "envs") or mapping(service.get("extraPodSpec"), "extraPodSpec"))
         or any(not entry.get("useAsCompilationCache") for entry in mounts)
     )

@@ -3,8 +3,8 @@
 Duty: read and write `nvidia.com/{dgd,dcd}-{spec,status}` in the format that existing clusters hold:
 `{"version": 1, "spec": <sparse spec of the other version>, "rawJSON": [{"path": "serviceName", "nil": true}]}`.
 `exact` is an addition that other readers skip: whole entries whose shape the sparse form cannot restore.
-Ban: decides nothing about fields. Callers: graph.py and component.py in this package, and `render`, which honours
-preserved PVCs and ingresses through `preserved_spec`.
+Ban: decides nothing about fields. Callers: graph.py, single.py and resources.py in this package; `api` and `validate`
+read preserved claims and ingresses through `preserved_spec`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dynamo_operator.convert.documents import Document
+from dynamo_operator.convert.documents import Document, readable
 
 GRAPH_PREFIX = "nvidia.com/dgd-"
 COMPONENT_PREFIX = "nvidia.com/dcd-"
@@ -35,8 +35,7 @@ class Preserved:
 
 def preserved_spec(obj: Mapping[str, Any], prefix: str = GRAPH_PREFIX) -> Document:
     """The sparse spec that `obj` carries for the other version; empty if none or unreadable."""
-    annotations = (obj.get("metadata") or {}).get("annotations") or {}
-    return read_spec(annotations, prefix).spec
+    return read_spec(readable(readable(obj.get("metadata")).get("annotations")), prefix).spec
 
 
 def read_spec(annotations: Mapping[str, Any], prefix: str) -> Preserved:
@@ -47,9 +46,9 @@ def read_spec(annotations: Mapping[str, Any], prefix: str) -> Preserved:
     records = payload.get("rawJSON")
     unset = [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []
     return Preserved(
-        spec=_object(payload["spec"]),
+        spec=readable(payload["spec"]),
         unset=frozenset(str(record.get("path")) for record in unset if record.get("nil") is True),
-        exact=_object(payload.get("exact")),
+        exact=readable(payload.get("exact")),
     )
 
 
@@ -92,10 +91,6 @@ def _decode(text: object) -> Document:
     if not isinstance(text, str) or not text:
         return {}
     try:
-        return _object(json.loads(text))
-    except ValueError:
+        return readable(json.loads(text))
+    except (ValueError, RecursionError):
         return {}
-
-
-def _object(value: object) -> Document:
-    return dict(value) if isinstance(value, dict) else {}

@@ -15,6 +15,7 @@ from dynamo_operator.convert.documents import V1ALPHA1, V1BETA1, ConversionError
 from dynamo_operator.convert.preserved import (
     COMPONENT_PREFIX,
     GRAPH_PREFIX,
+    Preserved,
     annotated,
     read_spec,
     read_status,
@@ -63,8 +64,10 @@ def _graph_or_component(source: Document, api_version: str) -> Document:
     metadata = mapping(source.get("metadata"), "metadata")
     annotations = mapping(metadata.get("annotations"), "metadata.annotations")
     spec, old_status = mapping(source.get("spec"), "spec"), mapping(source.get("status"), "status")
-    kept, kept_status = read_spec(annotations, prefix), read_status(annotations, prefix)
     is_upward = api_version == V1BETA1
+    kept, kept_status = read_spec(annotations, prefix), read_status(annotations, prefix)
+    if not _is_readable(kept, is_graph=is_graph, is_upward=is_upward):
+        kept = Preserved()
     if is_graph:
         new_spec, keeping = (graph.spec_to_beta if is_upward else graph.spec_to_alpha)(spec, kept)
         turn = status.graph_to_beta if is_upward else status.graph_to_alpha
@@ -78,6 +81,24 @@ def _graph_or_component(source: Document, api_version: str) -> Document:
     converted.update({"spec": new_spec} if source.get("spec") is not None else {})
     converted.update({"status": new_status} if source.get("status") is not None else {})
     return converted
+
+
+def _is_readable(kept: Preserved, *, is_graph: bool, is_upward: bool) -> bool:
+    """Whether a payload is a spec of the version that it was kept for; anybody may have edited it."""
+    try:
+        if not is_graph:
+            for spec in (kept.spec, kept.exact):
+                (single.spec_to_alpha if is_upward else single.spec_to_beta)(spec, Preserved(), "")
+        elif is_upward:
+            exact = [{**mapping(entry, name), "name": name} for name, entry in kept.exact.items()]
+            graph.spec_to_alpha(kept.spec, Preserved())
+            graph.spec_to_alpha({"components": exact}, Preserved())
+        else:
+            graph.spec_to_beta(kept.spec, Preserved())
+            graph.spec_to_beta({"services": kept.exact}, Preserved())
+    except ConversionError:
+        return False
+    return True
 
 
 def _adapter(source: Document, api_version: str) -> Document:

@@ -6,7 +6,7 @@ Ban: no specs. Callers: resources.py.
 
 from __future__ import annotations
 
-from dynamo_operator.convert.documents import Document, mapping, pick
+from dynamo_operator.convert.documents import Document, mapping, pick, readable
 
 _BETA_REPLICAS = ("gpusPerEngine", "gpusPerReplica", "servedModelName", "runtimeComponentName", "gpuPowerLimitWatts")
 """Entries of a replica status that only v1beta1 has."""
@@ -22,7 +22,7 @@ def graph_to_beta(status: Document, kept: Document) -> tuple[Document, Document]
     beta.update(_rolling(status, "updatedServices", "updatedComponents"))
     sparse: Document = {}
     if status.get("services") is not None:
-        earlier = mapping(kept.get("components"), "status.components")
+        earlier = readable(kept.get("components"))
         replicas = mapping(status["services"], "status.services")
         beta["components"] = {name: _replicas_to_beta(entry, earlier.get(name)) for name, entry in replicas.items()}
         names = {name: kept_names for name, entry in replicas.items() if (kept_names := _kept_names(entry))}
@@ -36,7 +36,7 @@ def graph_to_alpha(status: Document, kept: Document) -> tuple[Document, Document
     alpha.update(_rolling(status, "updatedComponents", "updatedServices"))
     sparse: Document = pick(status, _BETA_GRAPH)
     if status.get("components") is not None:
-        earlier = mapping(kept.get("services"), "status.services")
+        earlier = readable(kept.get("services"))
         replicas = mapping(status["components"], "status.components")
         alpha["services"] = {name: _replicas_to_alpha(entry, earlier.get(name)) for name, entry in replicas.items()}
         extras = {name: extra for name, entry in replicas.items() if (extra := pick(entry, _BETA_REPLICAS))}
@@ -71,7 +71,7 @@ def _replicas_to_beta(entry: object, kept: object) -> Document:
     replicas = mapping(entry, "status.services")
     names = _all_names(replicas)
     rest = {key: value for key, value in replicas.items() if key not in _NAMES}
-    extra = pick(mapping(kept, "status.components"), [key for key in _BETA_REPLICAS if key not in rest])
+    extra = pick(readable(kept), [key for key in _BETA_REPLICAS if key not in rest])
     return {**rest, **({"componentNames": names} if names else {}), **extra}
 
 
@@ -79,7 +79,7 @@ def _replicas_to_alpha(entry: object, kept: object) -> Document:
     replicas = mapping(entry, "status.components")
     names = replicas.get("componentNames") or []
     rest = {key: value for key, value in replicas.items() if key not in (*_NAMES, *_BETA_REPLICAS)}
-    earlier = pick(mapping(kept, "status.services"), _NAMES)
+    earlier = pick(readable(kept), _NAMES)
     if earlier and _all_names(earlier) == names:
         return {**rest, **earlier}
     # v1alpha1 requires the deprecated single name; the newest object is the last one.

@@ -5,19 +5,16 @@ Pure; made by `components_of`, read by the rule modules. It changes nothing and 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 
+from dynamo_operator.convert.preserved import COMPONENT_PREFIX, GRAPH_PREFIX, preserved_spec
 from dynamo_operator.validate.field import Field
 
 TYPES = ("frontend", "worker", "prefill", "decode", "planner", "epp")
 WORKER_TYPES = ("worker", "prefill", "decode")
 MAIN = "main"
 FRONTEND_SIDECAR = "sidecar-frontend"  # the container that v1alpha1's frontendSidecar becomes
-
-KEPT_GRAPH = "nvidia.com/dgd-spec"
-KEPT_COMPONENT = "nvidia.com/dcd-spec"
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?", re.ASCII)
 
@@ -115,12 +112,7 @@ def _kept_volumes(manifest: Field, name: str) -> frozenset[str]:
 
     `name` is the component's in a graph, empty for a component of its own.
     """
-    annotations = manifest["metadata"]["annotations"]
-    text = annotations[KEPT_GRAPH if name else KEPT_COMPONENT].text
-    try:
-        kept = Field("", json.loads(text) if text else None)["spec"]
-    except ValueError:
-        return frozenset()
+    kept = Field("", preserved_spec(manifest.mapping, GRAPH_PREFIX if name else COMPONENT_PREFIX))
     service = kept["services"][name] if name else kept
     return frozenset(service["volumeMounts"].names + kept["pvcs"].names)
 

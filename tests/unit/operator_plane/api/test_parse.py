@@ -91,8 +91,8 @@ def _with(**component: Any) -> Mapping[str, Any]:
             id="pull-secret-name",
         ),
         pytest.param(
-            a_graph_document(annotations_={"nvidia.com/dgd-spec": "{"}),
-            "metadata.annotations[nvidia.com/dgd-spec]",
+            a_graph_document(annotations_={"nvidia.com/dgd-spec": '{"services": {"Worker": {"labels": []}}}'}),
+            "metadata.annotations[nvidia.com/dgd-spec].spec.services.Worker.labels",
             id="payload",
         ),
     ],
@@ -117,6 +117,34 @@ def test_preserved_v1alpha1_payload_is_honoured() -> None:
     assert thaw(graph.components[0].preserved.document) == {"ingress": ingress, "labels": {"a": "b"}}
 
 
+def test_preserved_payload_from_before_the_envelope_is_honoured() -> None:
+    payload = json.dumps({"services": {"Worker": {"labels": {"a": "b"}}}})
+    graph = parse_graph(a_graph_document(annotations_={"nvidia.com/dgd-spec": payload}))
+    assert thaw(graph.components[0].preserved.document) == {"labels": {"a": "b"}}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"spec": 1}', "[" * 100_000])
+def test_an_unreadable_payload_counts_as_absent(text: str) -> None:
+    graph = parse_graph(a_graph_document(annotations_={"nvidia.com/dgd-spec": text}))
+    assert (graph.claims, graph.components[0].preserved.document) == ((), {})
+
+
+def test_a_component_deployment_reads_its_own_payload() -> None:
+    document = {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoComponentDeployment",
+        "metadata": {
+            "name": "alone",
+            "annotations": {
+                "nvidia.com/dgd-spec": json.dumps({"spec": {"labels": {"not": "this"}}}),
+                "nvidia.com/dcd-spec": json.dumps({"spec": {"labels": {"a": "b"}}}),
+            },
+        },
+        "spec": {"type": "worker"},
+    }
+    assert thaw(parse_component_deployment(document).component.preserved.document) == {"labels": {"a": "b"}}
+
+
 def test_a_claim_to_create_needs_its_size() -> None:
     payload = json.dumps({"version": 1, "spec": {"pvcs": [{"name": "c", "create": True}]}})
     with pytest.raises(SpecError, match=r"pvcs\[0\]\.size"):
@@ -135,8 +163,8 @@ def test_a_component_deployment_is_named_after_its_object_unless_it_says_so() ->
 
 
 def test_nothing_said_is_nothing_found() -> None:
-    """YAML's `key:` without a value is null: no annotation, and v1alpha1's empty type is no type."""
-    document = a_graph_document(a_component(type_=""))
+    """YAML's `key:` without a value is null: no annotation, no type."""
+    document = a_graph_document(a_component(type_=None))
     document["metadata"]["annotations"] = {"blank": None}
     document["spec"]["annotations"] = {"blank": None}
 
@@ -144,7 +172,6 @@ def test_nothing_said_is_nothing_found() -> None:
 
     assert (dict(graph.metadata_annotations), dict(graph.annotations)) == ({}, {})
     assert graph.components[0].type is None
-    assert "type" not in graph.components[0].spec
 
 
 def test_a_claims_size_may_be_written_as_a_number() -> None:

@@ -220,3 +220,55 @@ def test_payload_without_envelope_is_read() -> None:
     annotations[PAYLOADS[0]] = json.dumps(json.loads(annotations[PAYLOADS[0]])["spec"])
 
     assert to_v1alpha1(stored)["spec"]["services"]["w"] == SERVICE
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"version": 1, "spec": {"services": "x"}}',
+        '{"version": 1, "spec": {"services": {"w": {"scalingAdapter": "x"}}}}',
+        '{"version": 1, "spec": {"services": {"w": {"envs": ""}}}}',
+        '{"version": 1, "spec": {}, "exact": {"w": {"volumeMounts": 1}}}',
+    ],
+)
+def test_an_unreadable_payload_of_v1alpha1_counts_as_absent(payload: str) -> None:
+    stored = beta_graph(COMPONENT)
+    kept = {**stored, "metadata": {**stored["metadata"], "annotations": {"nvidia.com/dgd-spec": payload}}}
+
+    assert to_v1alpha1(kept) == to_v1alpha1(stored)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"version": 1, "spec": {"components": {"w": 1}}}',
+        '{"version": 1, "spec": {"components": [{}]}}',
+        '{"version": 1, "spec": {"components": [{"name": "w", "podTemplate": 1}]}}',
+        '{"version": 1, "spec": {}, "exact": {"w": 1}}',
+    ],
+)
+def test_an_unreadable_payload_of_v1beta1_counts_as_absent(payload: str) -> None:
+    served = alpha_graph(w=SERVICE)
+    kept = {**served, "metadata": {**served["metadata"], "annotations": {"nvidia.com/dgd-spec": payload}}}
+
+    assert to_v1beta1(kept) == to_v1beta1(served)
+
+
+def test_an_unreadable_status_payload_counts_as_absent() -> None:
+    status = {"state": "pending", "components": {"w": {"componentKind": "Deployment", "replicas": 1}}}
+    stored = {**beta_graph(COMPONENT), "status": status}
+    kept = {**stored, "metadata": {**stored["metadata"], "annotations": {"nvidia.com/dgd-status": '{"services": 1}'}}}
+
+    assert to_v1alpha1(kept) == to_v1alpha1(stored)
+
+
+def test_an_empty_type_comes_back_unless_a_type_took_its_place() -> None:
+    stored = to_v1beta1(alpha_graph(w={"componentType": "", "replicas": 1}))
+    stored["spec"]["components"][0]["replicas"] = 2
+    assert to_v1alpha1(stored)["spec"]["services"]["w"] == {"componentType": "", "replicas": 2}
+
+    stored["spec"]["components"][0]["type"] = "frontend"
+    assert to_v1alpha1(stored)["spec"]["services"]["w"]["componentType"] == "frontend"

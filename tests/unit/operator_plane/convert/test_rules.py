@@ -85,6 +85,7 @@ UPWARDS = [
     pytest.param({"failover": {"enabled": False}}, {}, id="disabled-failover-is-absent"),
     pytest.param({"sharedMemory": {}}, {}, id="empty-shared-memory-is-absent"),
     pytest.param({"componentType": "main"}, {"type": "main"}, id="legacy-type-stays"),
+    pytest.param({"componentType": ""}, {}, id="empty-type-is-absent"),
     pytest.param({"envFromSecret": "s"}, pod(envFrom=[{"secretRef": {"name": "s"}}]), id="secret"),
     pytest.param(
         {"resources": {"limits": {"gpu": "2", "gpuType": "gpu.intel.com/xe"}}},
