@@ -112,6 +112,15 @@ def test_a_component_has_the_same_fields_in_a_graph_and_on_its_own(version: str)
     assert own == inside["properties"]
 
 
+@pytest.mark.parametrize("kind", ["DynamoGraphDeployment", "DynamoComponentDeployment"])
+def test_v1alpha1_has_none_of_the_fields_that_came_with_v1beta1(kind: str) -> None:
+    newer = ["grove", "leader", "placement", "gpusPerEngine", "gpusPerReplica", "servedModelName"]
+    newer += ["runtimeComponentName", "gpuPowerLimitWatts"]
+    schema = load_crds()[kind].versions["nvidia.com/v1alpha1"].schema
+    names = {path.rpartition(".")[2] for path, _ in nodes(schema, "")}
+    assert names & set(newer) == set()
+
+
 WORKER = "spec.components[1]"
 DECODE = "spec.services[decode]"
 EPP_CONFIG = {"configMapRef": {"key": "k", "name": "n"}}
