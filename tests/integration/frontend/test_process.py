@@ -88,8 +88,9 @@ def test_unusable_certificate_is_said_in_one_line(env: dict[str, str], tmp_path:
     (tmp_path / "x.pem").write_text("junk")
     code, lines = refused(["--tls-cert-path", str(tmp_path / "x.pem"), "--tls-key-path", str(tmp_path / "x.pem")], env)
 
-    assert code == 1
+    assert code == 2
     assert len(lines) == 1, lines
+    assert "--tls-cert-path: found" in lines[0]
 
 
 def test_help_lists_flags_of_frontend_and_router(env: dict[str, str]) -> None:

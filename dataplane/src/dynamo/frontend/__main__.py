@@ -7,7 +7,6 @@ import gc
 import os
 import resource
 import signal
-import ssl
 import sys
 
 import uvloop
@@ -38,7 +37,7 @@ def main() -> int:
     except (FlagError, DiscoveryError) as error:
         log.error("frontend_cannot_start", message=str(error))
         return 2
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         log.error("frontend_cannot_start", message=f"{settings.host}:{settings.port}: {error.strerror or error}")
         return 1
     finally:

@@ -27,6 +27,8 @@ from dynamo.frontend.ports import Discovery
 from dynamo.frontend.settings import Settings, Tls
 from dynamo.frontend.tokens import TokenizerShelf
 from dynamo.frontend.upstream import Pool
+from dynamo.frontend.vigil import Vigil
+from dynamo.process.flags import FlagError
 from dynamo.process.logs import EventLog
 from dynamo.router import Router, RouterConfig
 from dynamo.wire.cards import Role
@@ -67,6 +69,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
         front = Front(pipeline, log)
         gate = Gate(front.serve, settings.limits, clock=time.monotonic, wall=time.time)
         exposition = Exposition(fleet, counts, gate, shelf, settings, router_id=random.getrandbits(63))  # a name
+        vigil = Vigil(http, pool, log)
         front.mount(create_app(AppDeps(fleet, front, exposition.text, shelf, settings.allows_admin)))
         tls = _tls_context(settings.tls) if settings.tls else None
         port = await gate.open(settings.host, settings.port, tls=tls, backlog=settings.backlog)
@@ -76,6 +79,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
             async def follow() -> None:
                 async for cards in discovery.watch():
                     fleet.update(cards)
+                    vigil.follow(fleet.cards)
                     feed.follow(fleet.cards if settings.router.uses_kv_events else ())
                     counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
                     shelf.warm_up(fleet.models())
@@ -89,6 +93,7 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
             finally:
                 await gate.close()
                 shelf.close()
+                vigil.close()
                 for task in running:
                     task.cancel()
 
@@ -110,8 +115,16 @@ def _router(config: RouterConfig, role: Role) -> Router:
 def _tls_context(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate, tls.key)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        found = f"{str(tls.certificate)!r} and --tls-key-path {str(tls.key)!r}"
+        raise FlagError(f"--tls-cert-path: found {found}; expected a PEM chain and its key ({error})") from error
     if tls.client_ca is not None:
-        context.load_verify_locations(tls.client_ca)
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except OSError as error:
+            found = repr(str(tls.client_ca))
+            raise FlagError(f"--tls-client-ca-cert-path: found {found}; expected PEM ({error})") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -30,6 +30,10 @@ class WorkerUnreachable(Exception):
     """No connection, or it was lost before the first byte of an answer: another worker may be asked."""
 
 
+class WorkerFrozen(WorkerUnreachable):
+    """It took the request and stands still: trying it again is of no use."""
+
+
 class AnswerCut(Exception):
     """The worker's answer ended before its end, stalled, or was no HTTP."""
 
@@ -118,6 +122,10 @@ class WorkerConnection(asyncio.Protocol):
         self.has_answered = False
         self.waits_since_s = self._pool.clock()
         self._transport.write(request)
+
+    @property
+    def is_busy(self) -> bool:
+        return self._receiver is not None
 
     @property
     def is_open(self) -> bool:
@@ -282,6 +290,16 @@ class Pool:
         idle = self._idle.get(connection.address)
         if idle and connection in idle:
             idle.remove(connection)
+
+    def awaits(self, address: str) -> bool:
+        """Whether the worker owes an answer."""
+        return any(one.is_busy for one in self._all if one.address == address)
+
+    def give_up(self, address: str) -> None:
+        """Waits no longer for the worker's answers: those not begun may be had elsewhere."""
+        for connection in [one for one in self._all if one.address == address]:
+            cut = AnswerCut("the worker stands still")
+            connection.fail(cut if connection.has_answered else WorkerFrozen(str(cut)))
 
     def close(self) -> None:
         for connection in tuple(self._all):

@@ -8,7 +8,7 @@ from dynamo.frontend.calls import Call
 from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.fleet import ServedModel
 from dynamo.frontend.relay import Answer, Collector
-from dynamo.frontend.upstream import Pool, WorkerUnreachable
+from dynamo.frontend.upstream import Pool, WorkerFrozen, WorkerUnreachable
 from dynamo.router import Decision
 from dynamo.wire.http1 import request_head
 
@@ -44,8 +44,8 @@ async def send(pool: Pool, address: str, request: bytes, relay: Collector) -> An
     try:
         try:
             return await relay.done
-        except WorkerUnreachable:
-            if not was_used:
+        except WorkerUnreachable as error:
+            if not was_used or isinstance(error, WorkerFrozen):
                 raise
         connection = relay.connection = await pool.connection(address, fresh=True)
         relay.renew()
