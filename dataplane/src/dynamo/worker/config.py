@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from dynamo.process.flags import Flag, FlagError, Retired, boolean, number, parse_flags
 from dynamo.wire.cards import ModelType, Role
 
+_HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+(%\w+)?", re.ASCII)
 _ENDPOINT_TYPES = {kind.value: kind for kind in ModelType}
 
 
@@ -146,6 +148,8 @@ def worker_config(
     if suffix := settings["worker_suffix"]:
         namespace = f"{namespace}-{suffix}"
     peer_host = settings["peer_host"] or _own_address()
+    if not _HOST.fullmatch(peer_host):
+        raise FlagError(f"DYN_TCP_RPC_HOST: found {peer_host!r}; expected a host name or an IP address")
     everywhere = "127.0.0.1" if _is_loopback(peer_host) else "0.0.0.0"  # noqa: S104
     for path in ("health_path", "live_path"):
         if not settings[path].startswith("/"):

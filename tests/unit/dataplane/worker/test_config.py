@@ -75,6 +75,8 @@ def test_endpoint_types_limit_what_the_model_answers() -> None:
         pytest.param((), {"DYN_SYSTEM_PORT": "x"}, "DYN_SYSTEM_PORT: found 'x'; expected an integer", id="port-text"),
         pytest.param((), {"DYN_SYSTEM_PORT": "70000"}, "DYN_SYSTEM_PORT: found '70000'", id="port-range"),
         pytest.param((), {"DYN_LORA_ENABLED": "maybe"}, "DYN_LORA_ENABLED", id="boolean"),
+        pytest.param((), {"DYN_TCP_RPC_HOST": "a b"}, "DYN_TCP_RPC_HOST: found 'a b'", id="peer-host"),
+        pytest.param((), {"DYN_TCP_RPC_HOST": "http://a:1/"}, "DYN_TCP_RPC_HOST: found", id="peer-url"),
         pytest.param((), {"DYN_SYSTEM_HEALTH_PATH": "h"}, "DYN_SYSTEM_HEALTH_PATH: found 'h'", id="path"),
         pytest.param(
             (), {"DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "-1"}, "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS", id="grace"
