@@ -91,7 +91,8 @@ def test_hang_up_of_a_client_reaches_the_engine(tmp_path: Path) -> None:
     with running_stack(tmp_path, [WORKER]) as stack:
         body = {"model": MODEL, "prompt": "x", "max_tokens": 100_000, "ignore_eos": True, "stream": True}
         with httpx.stream("POST", f"{stack.url}/v1/completions", json=body, timeout=30) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # kept: the client hangs up when nobody reads it any more
+            next(lines)
             wait_until(lambda: _running(stack) == 1, "the engine works on it", deadline_s=5)
 
         idle_after_s = wait_until(lambda: _running(stack) == 0, "the engine stops generating", deadline_s=5)
