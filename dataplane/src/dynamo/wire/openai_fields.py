@@ -82,5 +82,6 @@ BOUNDS: Final[dict[str, tuple[float, float | None]]] = {
     "presence_penalty": (-2, 2),
     "logit_bias": (-100, 100),
     "dimensions": (1, None),
+    "seed": (-(2**63), 2**63 - 1),
 }
 """Least and most allowed, both included. `max_tokens: 0` is allowed: OpenAI's own client tests send it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -34,8 +34,11 @@ def _count(name: str) -> Meta:
     return Meta(ge=int(low)) if high is None else Meta(ge=int(low), le=int(high))
 
 
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
 class Message(msgspec.Struct, frozen=True, gc=False):
-    role: str
+    role: Role
 
 
 class AgentHints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +90,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: Annotated[float, _number("frequency_penalty")] | None = None
     presence_penalty: Annotated[float, _number("presence_penalty")] | None = None
     logit_bias: dict[str, Annotated[float, _number("logit_bias")]] | None = None
-    seed: int | None = None
+    seed: Annotated[int, _count("seed")] | None = None
     stop: str | list[str] | None = None
     user: str | None = None
     ignore_eos: bool | None = None
@@ -249,7 +252,7 @@ def _out_of_bounds(text: str, body: bytes) -> InvalidRequest | None:
         return None
     name = match[1]
     low, high = fields.BOUNDS[name]
-    allowed = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+    allowed = f"{low} or more" if high is None else f"{low} to {high}"
     value = msgspec.json.decode(body)[name]
     if isinstance(value, dict):
         name, value = next((f"{name}.{key}", item) for key, item in value.items() if not low <= item <= (high or item))
@@ -290,6 +293,12 @@ _NOUNS = {
 }
 
 
+_TOO_LARGE = {
+    "Number out of range": "found a number that no float holds; expected a finite one",
+    "Integer value out of range": "found an integer of thousands of digits; expected a smaller one",
+}
+
+
 def _wrong_type(text: str) -> InvalidRequest:
     """msgspec says "Expected `int | null`, got `str` - at `$.max_tokens`"; the field comes first for people."""
     claim, _, place = text.partition(" - at ")
@@ -297,6 +306,10 @@ def _wrong_type(text: str) -> InvalidRequest:
     if match := re.match(r"Expected `(.+?)`, got `(.+?)`", claim):
         expected = " or ".join(_NOUNS.get(kind, kind) for kind in match[1].split(" | "))
         claim = f"found {_NOUNS.get(match[2], match[2])}; expected {expected}"
+    elif match := re.match(r"Invalid enum value (.+)", claim, re.DOTALL):
+        claim = f"found {match[1][:64]}; allowed {', '.join(get_args(Role))}"
+    elif claim in _TOO_LARGE:
+        claim = _TOO_LARGE[claim]
     elif match := re.match(r"Object missing required field `(.+?)`", claim):
         field = f"{field}.{match[1]}" if field else match[1]
         claim = "it is missing"
