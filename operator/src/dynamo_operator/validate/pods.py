@@ -125,7 +125,7 @@ def _check_images(component: ComponentView) -> Iterator[Violation]:
 
 def _check_containers(component: ComponentView) -> Iterator[Violation]:
     volumes = known_volumes(component)
-    claims = frozenset(component.pod["resourceClaims"].names)
+    claims = _claims(component)
     # The GPU memory service moves the GPUs from the container's limits to a resource claim.
     needs_gpu_limit = not component.has_feature("gpuMemoryService")
     for container in (*component.containers, *component.pod["initContainers"].items):
@@ -165,6 +165,10 @@ def _check_served_port(component: ComponentView) -> Iterator[Violation]:
             yield port["name"].broken(f"the Service and the probes look for port {number} by another name", name)
 
 
+def _claims(component: ComponentView) -> frozenset[str]:
+    return frozenset(component.pod["resourceClaims"].names)
+
+
 def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
     """v1alpha1's dedicated fields, which become fields of the main container."""
     field = component.field
@@ -176,7 +180,7 @@ def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
     for name in PROBES[:2]:
         yield from check_probe(field[name], ports)
     needs_gpu_limit = not component.has_feature("gpuMemoryService")
-    yield from check_alpha_resources(field["resources"], needs_gpu_limit=needs_gpu_limit)
+    yield from check_alpha_resources(field["resources"], _claims(component), needs_gpu_limit=needs_gpu_limit)
     if any(container["name"].text == FRONTEND_SIDECAR for container in component.pod["containers"].items) and (
         field["frontendSidecar"].is_present
     ):

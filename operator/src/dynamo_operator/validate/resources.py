@@ -28,19 +28,13 @@ def check_resources(resources: Field, claims: frozenset[str], *, needs_gpu_limit
     limits, requests = _amounts(resources["limits"]), _amounts(resources["requests"])
     yield from _check_names((*resources["limits"].entries, *resources["requests"].entries))
     yield from check_amounts(limits, requests, needs_gpu_limit=needs_gpu_limit)
-    seen: dict[tuple[str, str], str] = {}
-    for claim in resources["claims"].items:
-        name = claim["name"]
-        first = seen.setdefault((name.text, claim["request"].text), claim.path)
-        if first != claim.path:
-            yield name.broken(f"duplicate of {first}", "each claim and request once")
-        if name.text and name.text not in claims:
-            allowed = listed(sorted(claims)) or "none: the pod has no resourceClaims"
-            yield name.broken("no such resource claim in this pod", allowed, nearest=nearest(name.text, claims))
+    yield from _check_claims(resources["claims"], claims)
 
 
-def check_alpha_resources(resources: Field, *, needs_gpu_limit: bool = True) -> Iterator[Violation]:
-    """v1alpha1's block: cpu, memory, gpu (of gpuType) and a custom map, in requests and limits."""
+def check_alpha_resources(
+    resources: Field, claims: frozenset[str], *, needs_gpu_limit: bool = True
+) -> Iterator[Violation]:
+    """v1alpha1's block: cpu, memory, gpu (of gpuType) and a custom map, in requests and limits; and claims."""
     limits, requests = _alpha_amounts(resources["limits"]), _alpha_amounts(resources["requests"])
     for part in ("limits", "requests"):
         kind = resources[part]["gpuType"]
@@ -56,6 +50,7 @@ def check_alpha_resources(resources: Field, *, needs_gpu_limit: bool = True) -> 
         (*resources["limits"]["custom"].entries, *resources["requests"]["custom"].entries),
     )
     yield from check_amounts(limits, requests, needs_gpu_limit=needs_gpu_limit)
+    yield from _check_claims(resources["claims"], claims)
 
 
 def check_amounts(limits: Amounts, requests: Amounts, *, needs_gpu_limit: bool = True) -> Iterator[Violation]:
@@ -95,6 +90,18 @@ def alpha_gpu_count(resources: Field) -> Fraction:
         if amount is not None:
             return amount
     return Fraction(0)
+
+
+def _check_claims(listed_claims: Field, claims: frozenset[str]) -> Iterator[Violation]:
+    seen: dict[tuple[str, str], str] = {}
+    for claim in listed_claims.items:
+        name = claim["name"]
+        first = seen.setdefault((name.text, claim["request"].text), claim.path)
+        if first != claim.path:
+            yield name.broken(f"duplicate of {first}", "each claim and request once")
+        if name.text and name.text not in claims:
+            allowed = listed(sorted(claims)) or "none: the pod has no resourceClaims"
+            yield name.broken("no such resource claim in this pod", allowed, nearest=nearest(name.text, claims))
 
 
 def _check_names(entries: tuple[tuple[str, Field], ...]) -> Iterator[Violation]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.validate import Context
-from tests.unit.operator_plane.validate.cases import assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     MAIN,
     a_container,
@@ -203,6 +203,13 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
             "resource-claim",
             beta(f"{MAIN}.resources", {"claims": [{"name": "gpus"}]}),
             f"{MAIN}.resources.claims[0].name",
+            '"gpus"',
+            "no resourceClaims",
+        ),
+        wrong(
+            "resource-claim-of-v1alpha1",
+            alpha("spec.services[decode].resources", {"claims": [{"name": "gpus"}]}),
+            "spec.services[decode].resources.claims[0].name",
             '"gpus"',
             "no resourceClaims",
         ),
