@@ -233,3 +233,44 @@ def test_graph_without_components_says_so_in_the_other_version(version: str) -> 
     empty = graph(version, {})
 
     assert (to_v1beta1 if version == V1ALPHA1 else to_v1alpha1)(empty)["spec"] == {}
+
+
+@pytest.mark.parametrize("amount", ["1000m", "0.5", "1024Mi", "4"])
+def test_quantities_keep_the_users_spelling(amount: str) -> None:
+    alpha = {"resources": {"limits": {"memory": amount}}, "sharedMemory": {"size": amount}}
+    beta = component(alpha)
+
+    assert beta == {**pod(resources={"limits": {"memory": amount}}), "sharedMemorySize": amount}
+    assert service(beta) == alpha
+
+
+def test_a_service_name_equal_to_its_key_is_kept() -> None:
+    alpha = alpha_graph(w={"serviceName": "w", "replicas": 1})
+
+    assert to_v1alpha1(to_v1beta1(alpha)) == alpha
+
+
+def test_a_mount_given_in_both_places_appears_once() -> None:
+    alpha = {
+        "volumeMounts": [{"name": "m", "mountPoint": "/m"}],
+        "extraPodSpec": {"mainContainer": {"volumeMounts": [{"name": "m", "mountPath": "/m"}]}},
+    }
+
+    assert component(alpha) == pod(volumeMounts=[{"name": "m", "mountPath": "/m"}])
+    assert to_v1alpha1(to_v1beta1(alpha_graph(w=alpha))) == alpha_graph(w=alpha)
+
+
+def test_a_cache_without_a_path_is_not_mounted_by_conversion() -> None:
+    assert component({"volumeMounts": [{"name": "c", "useAsCompilationCache": True}]}) == {
+        "compilationCache": {"pvcName": "c"}
+    }
+
+
+def test_unknown_fields_travel_in_the_payload() -> None:
+    newer = {"inventedLater": {"a": 1}, "replicas": 1}
+    alpha, beta = alpha_graph(w=newer), beta_graph({"name": "w", **newer})
+
+    assert "inventedLater" not in to_v1beta1(alpha)["spec"]["components"][0]
+    assert to_v1alpha1(to_v1beta1(alpha)) == alpha
+    assert "inventedLater" not in to_v1alpha1(beta)["spec"]["services"]["w"]
+    assert to_v1beta1(to_v1alpha1(beta)) == beta
