@@ -10,7 +10,7 @@ from typing import Any
 
 from dynamo_operator.convert import keep_alpha, keep_beta
 from dynamo_operator.convert.documents import ConversionError, Document, entries, located, mapping, pick
-from dynamo_operator.convert.preserved import Preserved
+from dynamo_operator.convert.preserved import Preserved, kept_of
 
 SHARED = ("annotations", "labels", "priorityClassName", "backendFramework", "restart", "providerOverride")
 _ALPHA_CONVERTED = frozenset({*SHARED, "envs", "topologyConstraint", "experimental", "services"})
@@ -40,7 +40,7 @@ def spec_to_beta(spec: Document, kept: Preserved) -> tuple[Document, Preserved]:
     components = []
     for name in names:
         service = mapping(services[name], f"spec.services.{name}")
-        earlier = keep_beta.kept_of(kept_components.get(name), kept.exact.get(name))
+        earlier = kept_of(kept_components.get(name), kept.exact.get(name))
         with located(f"spec.services.{name}"):
             component = keep_beta.restored(service, earlier)
             keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
@@ -74,7 +74,7 @@ def spec_to_alpha(spec: Document, kept: Preserved) -> tuple[Document, Preserved]
     services: Document = {name: None for name, service in kept_services.items() if service is None}
     listed, exact = [], {}
     for place, (name, component) in enumerate(components.items()):
-        earlier = keep_alpha.kept_of(kept_services.get(name), kept.exact.get(name))
+        earlier = kept_of(kept_services.get(name), kept.exact.get(name))
         with located(f"spec.components[{place}]"):
             service = keep_alpha.restored(component, earlier)
             keeping = keep_beta.kept(component, service)

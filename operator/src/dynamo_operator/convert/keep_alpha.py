@@ -8,8 +8,6 @@ Ban: reads and writes no annotation. Callers: graph.py, single.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dynamo_operator.convert.component import (
@@ -23,6 +21,7 @@ from dynamo_operator.convert.component import (
 from dynamo_operator.convert.documents import Document, entries, mapping, pick, same
 from dynamo_operator.convert.mainfields import MAIN_FIELDS, compilation_cache, join_mounts, mount_key
 from dynamo_operator.convert.podtemplate import MAIN, SIDECAR, find_container, sidecar_object
+from dynamo_operator.convert.preserved import Kept
 
 _CONVERTED = frozenset(
     {
@@ -45,15 +44,7 @@ _SWITCHED = ("scalingAdapter", "gpuMemoryService", "failover")
 """Blocks that v1beta1 can only say when they are enabled."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptService:
-    """`sparse` fields, and the service as it was if they are not enough to give it back."""
-
-    sparse: Document
-    exact: Document | None
-
-
-def kept(service: Document, component: Document, *, every_origin: bool) -> KeptService:
+def kept(service: Document, component: Document, *, every_origin: bool) -> Kept:
     """What is lost of `service` when it is said as `component`.
 
     `every_origin` also notes where each field of the main container was written when the rules alone would tell; that
@@ -72,11 +63,11 @@ def kept(service: Document, component: Document, *, every_origin: bool) -> KeptS
     if not same(natural.get("sharedMemory"), service.get("sharedMemory")):
         sparse.update(pick(service, ["sharedMemory"]))
     sparse.update(_origins(service, natural, every_origin=every_origin))
-    is_enough = same(restored(component, KeptService(sparse, None)), _without_name(service))
-    return KeptService(sparse, None if is_enough else _without_name(service))
+    is_enough = same(restored(component, Kept(sparse, None)), _without_name(service))
+    return Kept(sparse, None if is_enough else _without_name(service))
 
 
-def restored(component: Document, kept: KeptService) -> Document:
+def restored(component: Document, kept: Kept) -> Document:
     """The service of `component` with what was kept; without `serviceName`."""
     natural = service_of(component)
     if kept.exact is not None and same(service_of(component_of(kept.exact)), natural):
@@ -88,14 +79,6 @@ def restored(component: Document, kept: KeptService) -> Document:
         service["sharedMemory"] = sparse["sharedMemory"]
     service = _with_sidecar_object(service, component, sparse)
     return _with_origins(service, component, sparse)
-
-
-def kept_of(sparse: object, exact: object) -> KeptService:
-    """A KeptService from the parts of an annotation, whoever wrote it."""
-    return KeptService(
-        sparse=dict(sparse) if isinstance(sparse, Mapping) else {},
-        exact=dict(exact) if isinstance(exact, Mapping) else None,
-    )
 
 
 def _unsayable(natural: Document, sparse: Document) -> Document:

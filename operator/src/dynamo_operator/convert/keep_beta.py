@@ -8,13 +8,13 @@ Ban: reads and writes no annotation. Callers: graph.py, single.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dynamo_operator.convert.component import ALPHA_MULTINODE, FEATURES, SHARED, component_of, service_of
 from dynamo_operator.convert.documents import Document, entries, mapping, same
 from dynamo_operator.convert.mainfields import mount_key
 from dynamo_operator.convert.podtemplate import MAIN, find_container
+from dynamo_operator.convert.preserved import Kept
 
 _CONVERTED = frozenset(
     {
@@ -34,15 +34,7 @@ _NESTED = {"multinode": ALPHA_MULTINODE, "experimental": FEATURES}
 """Blocks of which v1alpha1 knows only these entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptComponent:
-    """`sparse` fields, and the component as it was if they are not enough to give it back."""
-
-    sparse: Document
-    exact: Document | None
-
-
-def kept(component: Document, service: Document) -> KeptComponent:
+def kept(component: Document, service: Document) -> Kept:
     """What is lost of `component` when it is said as `service`."""
     projected = component_of(service)
     sparse = {key: value for key, value in component.items() if key not in _CONVERTED and value is not None}
@@ -55,11 +47,11 @@ def kept(component: Document, service: Document) -> KeptComponent:
     if template := _kept_template(component, projected):
         sparse["podTemplate"] = template
     whole = {key: value for key, value in component.items() if key != "name"}
-    is_enough = same(restored(service, KeptComponent(sparse, None)), whole)
-    return KeptComponent(sparse, None if is_enough else whole)
+    is_enough = same(restored(service, Kept(sparse, None)), whole)
+    return Kept(sparse, None if is_enough else whole)
 
 
-def restored(service: Document, kept: KeptComponent) -> Document:
+def restored(service: Document, kept: Kept) -> Document:
     """The component of `service` with what was kept; without `name`."""
     natural = component_of(service)
     if kept.exact is not None and _is_unchanged(kept.exact, natural):
@@ -78,14 +70,6 @@ def restored(service: Document, kept: KeptComponent) -> Document:
     if reference and "frontendSidecar" not in component and _container(component, reference):
         component["frontendSidecar"] = reference
     return component
-
-
-def kept_of(sparse: object, exact: object) -> KeptComponent:
-    """A KeptComponent from the parts of an annotation, whoever wrote it."""
-    return KeptComponent(
-        sparse={key: value for key, value in sparse.items() if key != "name"} if isinstance(sparse, Mapping) else {},
-        exact=dict(exact) if isinstance(exact, Mapping) else None,
-    )
 
 
 def _kept_template(component: Document, projected: Document) -> Document:

@@ -3,7 +3,7 @@
 Duty: read and write `nvidia.com/{dgd,dcd}-{spec,status}` in the format that existing clusters hold:
 `{"version": 1, "spec": <sparse spec of the other version>, "rawJSON": [{"path": "serviceName", "nil": true}]}`.
 `exact` is an addition that other readers skip: whole entries whose shape the sparse form cannot restore.
-Ban: decides nothing about fields. Callers: graph.py, single.py and resources.py in this package; `api` and `validate`
+Ban: decides nothing about fields. Callers: the other modules of this package; `api` and `validate`
 read preserved claims and ingresses through `preserved_spec`.
 """
 
@@ -31,6 +31,19 @@ class Preserved:
     @property
     def is_empty(self) -> bool:
         return not (self.spec or self.unset or self.exact)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Of one component: `sparse` fields, and the whole as it was if they are not enough to give it back."""
+
+    sparse: Document
+    exact: Document | None
+
+
+def kept_of(sparse: object, exact: object) -> Kept:
+    """One component's part of a payload, whoever wrote it."""
+    return Kept(sparse=readable(sparse), exact=dict(exact) if isinstance(exact, Mapping) else None)
 
 
 def preserved_spec(obj: Mapping[str, Any], prefix: str = GRAPH_PREFIX) -> Document:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dynamo_operator.convert import keep_alpha, keep_beta
 from dynamo_operator.convert.documents import Document, located, pick
-from dynamo_operator.convert.preserved import Preserved
+from dynamo_operator.convert.preserved import Preserved, kept_of
 
 SHARED = ("backendFramework",)
 _NAME = "serviceName"
@@ -18,7 +18,7 @@ def spec_to_beta(spec: Document, kept: Preserved, object_name: str) -> tuple[Doc
     """The v1beta1 spec, and what it cannot say. A spec without `serviceName` is named after the object."""
     service = _inline(spec, _NAME)
     with located("spec"):
-        component = keep_beta.restored(service, keep_beta.kept_of(kept.spec, kept.exact or None))
+        component = keep_beta.restored(service, kept_of(kept.spec, kept.exact or None))
         keeping = keep_alpha.kept(service, component, every_origin=kept.is_empty)
     name = spec.get(_NAME)
     if name or "name" not in kept.unset:
@@ -31,7 +31,7 @@ def spec_to_alpha(spec: Document, kept: Preserved, object_name: str) -> tuple[Do
     """The v1alpha1 spec, and what it cannot say."""
     component = _inline(spec, "name")
     with located("spec"):
-        service = keep_alpha.restored(component, keep_alpha.kept_of(kept.spec, kept.exact or None))
+        service = keep_alpha.restored(component, kept_of(kept.spec, kept.exact or None))
         keeping = keep_beta.kept(component, service)
     name = spec.get("name")
     if name and not (_NAME in kept.unset and name == object_name):
