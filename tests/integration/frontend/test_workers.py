@@ -50,6 +50,19 @@ async def test_body_reaches_the_worker_byte_for_byte_and_its_answer_the_client()
     assert answer.json() == ANSWER
 
 
+async def test_no_refusal_puts_a_prompt_into_the_log() -> None:
+    quoting = a_json({"error": {"message": "prompt[0]: found ['SECRET']"}}, status=400)
+    async with a_stage(always(quoting)) as stage:
+        by_worker = await ask(stage.url, {"model": "m", "prompt": [["SECRET"]]}, path="completions")
+        by_us = await ask(stage.url, a_chat(messages=[{"role": "SECRET", "content": "x"}]))
+
+    assert (by_worker.status_code, by_us.status_code) == (400, 400)
+    assert "SECRET" in by_worker.text
+    assert "SECRET" in by_us.text
+    assert stage.log.getvalue().count("error=validation") == 2
+    assert "SECRET" not in stage.log.getvalue()
+
+
 async def test_requests_take_turns_and_keep_their_connections() -> None:
     async with a_stage(always(a_json(ANSWER)), always(a_json(ANSWER))) as stage:
         for _ in range(6):

@@ -15,7 +15,7 @@ import msgspec
 
 from dynamo.frontend.asking import Asking
 from dynamo.frontend.calls import Call, Endpoint, check_content_type, parse_call, with_headers, without_hints
-from dynamo.frontend.defects import defect
+from dynamo.frontend.defects import defect, for_log
 from dynamo.frontend.disagg import PrefillLeg
 from dynamo.frontend.exchange import Exchange
 from dynamo.frontend.fleet import Fleet, ServedModel
@@ -184,7 +184,7 @@ class Pipeline:
         flight.exchange.answer(answer.status, body, answer.content_type, headers)
 
     def _refuse(self, flight: Flight, error: RequestError) -> None:
-        flight.error = error
+        flight.error = for_log(error, is_workers=flight.decision is not None)
         exchange = flight.exchange
         if exchange.is_over:
             return
