@@ -192,6 +192,7 @@ async def test_overload_status_is_configurable() -> None:
 
     assert answer.status_code == 503
     assert answer.json()["error"]["type"] == "overloaded_error"
+    assert " status=503 " in stage.log.getvalue()
 
 
 async def test_models_come_and_go_with_their_workers() -> None:

@@ -31,7 +31,7 @@ def main() -> int:
     try:
         settings, warnings = read_settings(sys.argv[1:], os.environ)
         for warning in warnings:
-            log.warning("flag_ignored", message=warning)
+            log.warning("flag_ignored", reason=warning)
         _raise_fd_limit(settings.fd_limit)
         uvloop.run(_run(settings, log))
     except (FlagError, DiscoveryError) as error:

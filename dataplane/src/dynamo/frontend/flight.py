@@ -35,6 +35,7 @@ class Flight:
         "meter",
         "relay",
         "sent_s",
+        "status",
         "tries",
     )
 
@@ -56,6 +57,7 @@ class Flight:
         """None: the answer goes out in the worker's own form."""
         self.relay: Collector | None = None
         self.error: RequestError | None = None
+        self.status = 200
 
     def admitted(self, call: Call, found: Found) -> None:
         """From here on the request counts for its model."""
@@ -137,7 +139,7 @@ class Flight:
             "endpoint": self._label,
             "model": self.call.model[:256] if self.call else None,
             "kind": self.kind,
-            "status": self.error.status if self.error is not None else 200,
+            "status": self.status,
             "duration_s": now_s - self.exchange.received_s,
         }
         if (decision := self.decision) is not None:

@@ -30,7 +30,7 @@ from dynamo.frontend.worker_requests import send, worker_request
 from dynamo.process.logs import EventLog
 from dynamo.router import Ask, Decision, Router
 from dynamo.wire.cards import ModelType, Role
-from dynamo.wire.errors import Cancelled, Internal, RequestError, Unavailable
+from dynamo.wire.errors import Cancelled, Internal, Overloaded, RequestError, Unavailable
 from dynamo.wire.http1 import Headers
 from dynamo.wire.openai_usage import read_usage
 
@@ -185,6 +185,7 @@ class Pipeline:
 
     def _refuse(self, flight: Flight, error: RequestError) -> None:
         flight.error = for_log(error, is_workers=flight.decision is not None)
+        flight.status = self._policy.overload_status if isinstance(error, Overloaded) else error.status
         exchange = flight.exchange
         if exchange.is_over:
             return
@@ -193,7 +194,7 @@ class Pipeline:
             exchange.write(flight.relay.ending(error))
             exchange.end_stream()
         else:
-            exchange.refuse(error, status=self._policy.overload_status if error.status == 529 else None)
+            exchange.refuse(error, status=flight.status)
 
 
 def _relay(flight: Flight, call: Call, meter: Meter, headers: Headers) -> Collector:
