@@ -26,7 +26,8 @@ class RenderContext:
     namespace: the Kubernetes namespace of the graph.
     service_env: environment given to every main container, by name (NATS_SERVER, ETCD_ENDPOINTS, MODEL_EXPRESS_URL,
         PROMETHEUS_ENDPOINT, TLS paths); what a user sets wins.
-    pull_secret_names: names of the image-pull secrets known for a registry host.
+    pull_secret_names: names of the image-pull secrets known for a registry host; under the empty name those for images
+        that name no host.
     """
 
     namespace: str

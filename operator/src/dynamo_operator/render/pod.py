@@ -134,10 +134,10 @@ def _add_pull_secrets(pod: dict[str, Any], deployment: ComponentDeployment, cont
 
 
 def _registry(image: str) -> str:
-    """The registry host of an image reference; docker.io where none is written."""
+    """The registry host of an image reference; empty where none is written."""
     host, slash, _ = image.partition("/")
     is_host = bool(slash) and ("." in host or ":" in host or host == "localhost")
-    return host if is_host else "docker.io"
+    return host if is_host else ""
 
 
 def _template_metadata(deployment: ComponentDeployment, key: str) -> dict[str, str]:

@@ -188,9 +188,11 @@ def test_the_shared_namespace_is_used_where_asked_for() -> None:
 def test_pull_secrets_of_the_images_registries_join_the_listed_ones() -> None:
     pod = {"imagePullSecrets": [{"name": "mine"}]}
     image = {"image": "registry.example:5000/team/engine:1.5.0"}
-    known = {"registry.example:5000": ("mine", "theirs"), "docker.io": ("other",)}
+    known = {"registry.example:5000": ("mine", "theirs"), "": ("other",)}
     graph = a_graph(a_component(pod={**pod, "containers": [{"name": "main", **image}]}))
     assert pod_spec(graph, pull_secret_names=known)["imagePullSecrets"] == [{"name": "mine"}, {"name": "theirs"}]
+    graph = a_graph(a_component(main={"image": "team/engine:1.5.0"}))
+    assert pod_spec(graph, pull_secret_names=known)["imagePullSecrets"] == [{"name": "other"}]
     annotations = {"nvidia.com/disable-image-pull-secret-discovery": "true"}
     graph = a_graph(a_component(main=image), annotations_=annotations)
     assert "imagePullSecrets" not in pod_spec(graph, pull_secret_names=known)
