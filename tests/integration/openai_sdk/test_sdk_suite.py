@@ -34,7 +34,7 @@ LEFT_OUT = {
     "Embeddings and strict and not all_params": "the client asks for base64 and its strict mode then refuses strings",
     "AsyncEmbeddings and aiohttp and not all_params": "likewise: this parameter is strict too",
 }
-"""`-k` expressions with the reason; path-parameter tests among them never reach a server."""
+"""`-k` expressions with the reason. Path-parameter tests among them run: they never reach a server."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_openai_client_suite_passes(suite: Path, stack: Stack) -> None:
     left_out = " or ".join(f"({expression})" for expression in LEFT_OUT)
     pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "addopts=", "-q", "--tb=short"]
     finished = subprocess.run(
-        [*pytest_command, "-k", f"not ({left_out})", *(f"tests/api_resources/{file}" for file in FILES)],
+        [*pytest_command, "-k", f"path_params or not ({left_out})", *(f"tests/api_resources/{file}" for file in FILES)],
         cwd=suite,
         env={**os.environ, "TEST_API_BASE_URL": f"{stack.url}/v1"},
         capture_output=True,
@@ -86,4 +86,4 @@ def test_openai_client_suite_passes(suite: Path, stack: Stack) -> None:
     assert finished.returncode == 0, finished.stdout[-6000:]
     passed = re.search(r"(\d+) passed", finished.stdout)
     assert passed is not None
-    assert int(passed[1]) >= 60, finished.stdout[-500:]
+    assert int(passed[1]) >= 140, finished.stdout[-500:]
