@@ -8,26 +8,31 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.integration.first_light.conftest import MODEL
 from tests.stack import Process, Stack, running_stack, wait_until
 
 WORKER = ["--model-name", MODEL, "--block-size", "16"]
 STREAMS = 12
+EXPLAIN = {"x-dynamo-explain": "true"}
 TOKENS = 150
 
 
-def test_killed_worker_hurts_only_its_own_streams(tmp_path: Path) -> None:
-    with running_stack(tmp_path, [WORKER, WORKER], ["--router-mode", "round-robin"]) as stack:
-        victim = stack.workers[0]
+@pytest.mark.parametrize("mode", ["round-robin", "kv"])
+def test_killed_worker_hurts_only_its_own_streams(tmp_path: Path, mode: str) -> None:
+    with running_stack(tmp_path, [WORKER, WORKER], ["--router-mode", mode]) as stack:
+        victim, survivor = stack.workers
         outcomes, statuses = asyncio.run(_kill_during_streams(stack, victim))
         gone_after_s = wait_until(lambda: stack.ready_workers(MODEL) == 1, "the dead worker is gone", deadline_s=5)
         fleet = httpx.get(f"{stack.url}/debug/fleet").json()
 
     assert statuses == [200] * 8
     assert gone_after_s <= 2.0
-    assert sorted(outcomes) == ["complete"] * (STREAMS // 2) + ["cut"] * (STREAMS // 2)
-    assert victim.name not in [worker["name"] for worker in fleet["workers"]]
+    assert set(outcomes) == {(victim.name, "cut"), (survivor.name, "complete")}
+    assert [worker["name"] for worker in fleet["workers"]] == [survivor.name]
+    routed = [worker["name"] for each in fleet["routers"] for worker in each["router"]["workers"]]
+    assert routed == [survivor.name]
 
 
 def test_restarted_worker_is_used_again(tmp_path: Path) -> None:
@@ -47,8 +52,8 @@ def test_restarted_worker_is_used_again(tmp_path: Path) -> None:
     assert answered.status_code == 200
 
 
-async def _kill_during_streams(stack: Stack, victim: Process) -> tuple[list[str], list[int]]:
-    """Outcomes of the streams that ran when `victim` was killed, and statuses of requests sent right after."""
+async def _kill_during_streams(stack: Stack, victim: Process) -> tuple[list[tuple[str, str]], list[int]]:
+    """(worker, outcome) of the streams that ran when `victim` was killed, and statuses of requests sent right after."""
     async with httpx.AsyncClient(base_url=stack.url, timeout=30) as client, asyncio.TaskGroup() as group:
         started = [asyncio.Event() for _ in range(STREAMS)]
         streams = [group.create_task(_stream(client, number, started[number])) for number in range(STREAMS)]
@@ -59,12 +64,13 @@ async def _kill_during_streams(stack: Stack, victim: Process) -> tuple[list[str]
         return [await stream for stream in streams], list(statuses)
 
 
-async def _stream(client: httpx.AsyncClient, number: int, started: asyncio.Event) -> str:
-    """`complete` when all tokens came, `cut` when an error frame and then [DONE] came instead."""
+async def _stream(client: httpx.AsyncClient, number: int, started: asyncio.Event) -> tuple[str, str]:
+    """Who served it, and `complete` when all tokens came, `cut` when an error frame and then [DONE] came instead."""
     body = {"model": MODEL, "prompt": f"stream {number}", "max_tokens": TOKENS, "ignore_eos": True, "stream": True}
     tokens, error, is_done = 0, None, False
-    async with client.stream("POST", "/v1/completions", json=body) as answer:
+    async with client.stream("POST", "/v1/completions", json=body, headers=EXPLAIN) as answer:
         assert answer.status_code == 200
+        worker = answer.headers["x-dynamo-worker-name"]
         async for line in answer.aiter_lines():
             if line == "data: [DONE]":
                 is_done = True
@@ -77,9 +83,9 @@ async def _stream(client: httpx.AsyncClient, number: int, started: asyncio.Event
     if error is not None:
         assert tokens < TOKENS
         assert error["message"]
-        return "cut"
+        return worker, "cut"
     assert tokens >= TOKENS
-    return "complete"
+    return worker, "complete"
 
 
 async def _unary(client: httpx.AsyncClient) -> int:
