@@ -127,6 +127,17 @@ async def test_request_that_loses_two_workers_is_not_given_a_third() -> None:
     assert sum(len(worker.requests) for worker in stage.workers) == 2
 
 
+async def test_request_never_returns_to_the_worker_it_cost() -> None:
+    async def dies(request: Request, line: Line) -> None:
+        line.cut()
+
+    async with a_stage(dies) as stage:
+        answer = await ask(stage.url, a_chat())
+
+    assert answer.status_code == 503
+    assert len(stage.workers[0].requests) == 1
+
+
 async def test_kept_connection_that_the_worker_closed_is_no_failure() -> None:
     closes: Script
 
