@@ -1,0 +1,1 @@
+"""`python -m dynamo_operator`: the operator's process."""
