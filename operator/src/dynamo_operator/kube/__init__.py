@@ -1,7 +1,7 @@
 """The API server: objects as they are named and seen there, and the client that reads and writes them.
 
 Duty: carry documents to and from the API server and say in one small error tree what went wrong. It must not decide
-what to write. Callers: the reconcilers (through the port that they declare), the webhook's certificates, the command line.
+what to write. Callers: the reconcilers (through the port that they declare), the webhook certificates, the CLI.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Kind:
-    """A resource type as its URL spells it, e.g. `Kind("apps", "v1", "deployments", "Deployment")`; the core group is ""."""
+    """A resource type: `Kind("apps", "v1", "deployments", "Deployment")`; the core group is ""."""
 
     group: str
     version: str

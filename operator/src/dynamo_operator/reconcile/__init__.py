@@ -1,8 +1,8 @@
 """Reconciling: observe, decide, apply, report; level-triggered, one root at a time.
 
-Duty: carry out what `plan` decides. Each reconciler is a `Controller`: it says which kinds it watches and which roots an
-object's change concerns, and brings one root one pass nearer to what is wanted. It must not know kopf, and keeps nothing
-that cannot be rebuilt from live objects. Callers: the handlers' queue, and tests on a fake or a real API server.
+Duty: carry out what `plan` decides. Each reconciler is a `Controller`: it says which kinds it watches and which roots
+an object's change concerns, and brings one root one pass nearer to what is wanted. It must not know kopf, and keeps
+nothing that cannot be rebuilt from live objects. Callers: the handlers' queue, and tests on a fake or real API server.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one pass came to. `again_after_s`: come back without any event, because something is awaited that sends none."""
+    """What one pass came to. `again_after_s`: come back by then, because something is awaited that sends no event."""
 
     again_after_s: float | None = None
 
@@ -93,5 +93,5 @@ class Controller(Protocol):
         ...
 
     async def reconcile(self, root: Ref) -> Outcome:
-        """One pass, whether the root still exists or not. Raises KubeErrors for the runner to try again with backoff."""
+        """One pass, whether the root still exists or not; raises KubeErrors for the runner to try again."""
         ...
