@@ -25,7 +25,7 @@ class Kube(Protocol):
 
     async def get(self, ref: Ref) -> Live | None: ...
 
-    async def list(
+    async def find(
         self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None, fields: str = ""
     ) -> tuple[Live, ...]:
         """All objects of a kind; all namespaces when `namespace` is empty. A kind that is not served gives Gone."""
@@ -67,7 +67,7 @@ class Store(Protocol):
         """Objects whose controlling owner has this uid, terminating ones included, ordered by reference."""
         ...
 
-    def list(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> tuple[Live, ...]: ...
+    def find(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> tuple[Live, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
