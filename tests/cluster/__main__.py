@@ -1,0 +1,63 @@
+"""Test clusters from a shell: `python -m tests.cluster VERB`; the Makefile's cluster targets call this.
+
+Parses and calls, nothing else. Progress goes to standard error, what a script wants to read to standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.cluster.commands import say
+from tests.cluster.errors import ClusterError
+from tests.cluster.local.api_only import start_api_cluster, stop_api_cluster
+from tests.cluster.local.binaries import PROGRAMS, ensure
+from tests.cluster.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="Clusters to test against.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _verb(verbs, "binaries", _binaries, "build the programs of the clusters that are not built yet")
+    for name, verb, help_text in (
+        ("api-up", _api_up, "start an API server without nodes in FOLDER and print its kubeconfig's path"),
+        ("api-down", _api_down, "stop the API server in FOLDER and remove the folder"),
+    ):
+        _verb(verbs, name, verb, help_text).add_argument("folder", type=Path, metavar="FOLDER")
+    arguments = parser.parse_args()
+    try:
+        arguments.verb(read_settings(os.environ), arguments)
+    except ClusterError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+def _verb(verbs: Verbs, name: str, run: Callable[..., None], help_text: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=help_text)
+    parser.set_defaults(verb=run)
+    return parser
+
+
+def _binaries(settings: Settings, arguments: argparse.Namespace) -> None:
+    for program in PROGRAMS:
+        print(ensure(settings.cache, program))
+
+
+def _api_up(settings: Settings, arguments: argparse.Namespace) -> None:
+    print(start_api_cluster(settings.cache, arguments.folder.resolve()).kubeconfig)
+
+
+def _api_down(settings: Settings, arguments: argparse.Namespace) -> None:
+    stop_api_cluster(arguments.folder.resolve())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Fixtures that hand tests a cluster; each starts with the first test that asks and ends with the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from tests.cluster.errors import ClusterUnavailable
+from tests.cluster.local.api_only import ApiCluster, check_built, check_possible, running_api_cluster
+from tests.cluster.settings import Settings, read_settings
+
+_GROUPS = {"cluster": "cluster", "api_cluster": "api-cluster"}
+_TEST_DEADLINE_S = 120
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker owns each cluster; a cluster's start does not count against a test's deadline."""
+    for item in items:
+        wanted = [name for name in _GROUPS if name in getattr(item, "fixturenames", ())]
+        if not wanted:
+            continue
+        item.add_marker(pytest.mark.xdist_group(_GROUPS[wanted[0]]))
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_TEST_DEADLINE_S, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def cluster_settings() -> Settings:
+    return read_settings(os.environ)
+
+
+@pytest.fixture(scope="session")
+def api_cluster(cluster_settings: Settings) -> Iterator[ApiCluster]:
+    """An API server with our CRDs, without webhooks and nodes. Use a namespace of your own in it."""
+    try:
+        check_possible()
+        check_built(cluster_settings.cache)
+    except ClusterUnavailable as unavailable:
+        _give_up(cluster_settings, unavailable)
+    with running_api_cluster(cluster_settings.cache) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def api_namespace(api_cluster: ApiCluster) -> Iterator[str]:
+    """A namespace for one test."""
+    with api_cluster.namespace() as name:
+        yield name
+
+
+def _give_up(settings: Settings, unavailable: ClusterUnavailable) -> NoReturn:
+    if settings.is_required:
+        pytest.fail(str(unavailable))
+    pytest.skip(str(unavailable))
