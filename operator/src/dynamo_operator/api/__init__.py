@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dynamo_operator.api.documents import JsonObject, freeze, thaw
 from dynamo_operator.api.errors import SpecError
+from dynamo_operator.api.gangs import ComponentGang, GraphGang, ProviderOverride
 from dynamo_operator.api.parse import parse_component_deployment, parse_graph
 from dynamo_operator.api.specs import (
     WORKER_TYPES,
@@ -25,10 +26,13 @@ __all__ = [
     "Claim",
     "Component",
     "ComponentDeployment",
+    "ComponentGang",
     "ComponentType",
     "Graph",
+    "GraphGang",
     "JsonObject",
     "Preserved",
+    "ProviderOverride",
     "SpecError",
     "freeze",
     "parse_component_deployment",

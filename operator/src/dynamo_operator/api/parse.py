@@ -19,6 +19,7 @@ from dynamo_operator.api.documents import (
     require_text,
 )
 from dynamo_operator.api.errors import SpecError
+from dynamo_operator.api.gangs import read_component_gang, read_graph_gang
 from dynamo_operator.api.specs import (
     Claim,
     CompilationCache,
@@ -59,6 +60,7 @@ def parse_graph(document: JsonObject) -> Graph:
         components=components,
         claims=_claims(payload),
         has_kv_transfer_policy=read_object(experimental, "kvTransferPolicy", "spec.experimental") is not None,
+        gang=read_graph_gang(spec),
     )
 
 
@@ -130,6 +132,7 @@ def _component(entry: JsonObject, path: str, preserved: Preserved) -> Component:
         failover=failover,
         has_checkpoint=read_flag(checkpoint, "enabled", f"{path}.experimental.checkpoint"),
         preserved=preserved,
+        gang=read_component_gang(entry, path),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dynamo_operator.api.documents import EMPTY, JsonObject
+from dynamo_operator.api.gangs import ComponentGang, GraphGang
 
 
 class ComponentType(StrEnum):
@@ -89,6 +90,7 @@ class Component:
     failover: Failover | None
     has_checkpoint: bool
     preserved: Preserved
+    gang: ComponentGang
 
     @property
     def is_worker(self) -> bool:
@@ -130,6 +132,7 @@ class Graph:
     components: tuple[Component, ...]
     claims: tuple[Claim, ...]
     has_kv_transfer_policy: bool
+    gang: GraphGang
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import merged
 from dynamo_operator.render.epp import epp_component
 from dynamo_operator.render.errors import RenderError
+from dynamo_operator.render.pathway import uses_grove
 from dynamo_operator.render.worker_hash import worker_hash
 
 INHERITED_ANNOTATIONS = (
@@ -68,7 +69,8 @@ def _expanded(
     if component.is_worker and epp_component(graph) is not None:
         generation[names.COMPONENT_CLASS] = "worker"
     deployment = ComponentDeployment(
-        name=names.component_deployment_name(graph.name, component, hash8),
+        # Grove rolls its pods in place, so nothing on that pathway is named after a generation.
+        name=names.component_deployment_name(graph.name, component, None if uses_grove(graph, context) else hash8),
         labels={},
         component=component,
         backend_framework=framework,

@@ -28,6 +28,9 @@ class RenderContext:
         PROMETHEUS_ENDPOINT, TLS paths); what a user sets wins.
     pull_secret_names: names of the image-pull secrets known for a registry host; under the empty name those for images
         that name no host.
+    has_grove: whether the cluster serves Grove's API.
+    grove_termination_delay_s: how long a gang may lack pods before Grove ends and restarts it; 0 leaves it to Grove.
+    gang_scheduler: `kai-scheduler` or `volcano` where Grove's pods are placed by it; None for the cluster's default.
     """
 
     namespace: str
@@ -38,3 +41,6 @@ class RenderContext:
     ingress: IngressDefaults = IngressDefaults()
     planner_cluster_role: str = "dynamo-operator-planner"
     epp_cluster_role: str = "dynamo-operator-epp"
+    has_grove: bool = False
+    grove_termination_delay_s: int = 4 * 3600
+    gang_scheduler: str | None = None

@@ -19,10 +19,6 @@ def render_deployment(deployment: ComponentDeployment, context: RenderContext) -
     if component.node_count > 1:
         found = f"multinode with {component.node_count} nodes"
         raise RenderError(component.name, found, "a Deployment runs one node per replica")
-    if component.has_checkpoint:
-        raise RenderError(component.name, "experimental.checkpoint is enabled", "checkpoints are not supported")
-    if component.failover is not None and component.gpu_memory is None:
-        raise RenderError(component.name, "experimental.failover is set", "it needs experimental.gpuMemoryService")
     annotations = object_annotations(deployment)
     metadata: dict[str, Any] = {"name": deployment.name, "labels": object_labels(deployment, context)}
     if annotations:

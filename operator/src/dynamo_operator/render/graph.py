@@ -6,7 +6,7 @@ cluster gives the same children as rendering the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dynamo_operator.api import Claim, ComponentDeployment, ComponentType, Graph, thaw
@@ -17,7 +17,9 @@ from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.deployment import render_deployment
 from dynamo_operator.render.epp import render_epp
 from dynamo_operator.render.gpu_memory import render_claim_templates
+from dynamo_operator.render.grove import render_grove_service, render_pod_clique_set
 from dynamo_operator.render.network import render_ingress, render_model_service, render_service
+from dynamo_operator.render.pathway import uses_grove
 
 Document = dict[str, Any]
 
@@ -31,13 +33,17 @@ def render(graph: Graph, context: RenderContext) -> tuple[Document, ...]:
         *render_claim_templates(graph.name, graph.components),
         *render_epp(graph, context),
         *(_scaling_adapter(graph, each) for each in deployments if each.component.has_scaling_adapter),
-        *(component_deployment_document(each) for each in deployments),
     ]
-    children = [child for each in deployments for child in _children(each, context)]
+    children: list[Document] = []
+    if uses_grove(graph, context):
+        owned += _gang(graph, deployments, context)
+    else:
+        owned += [component_deployment_document(each) for each in deployments]
+        children = [child for each in deployments for child in _children(each, context)]
     documents = (
         # The planner's account is always there: planners also run outside of the graphs that they scale.
         *render_shared_access({ComponentType.PLANNER, *(each.type for each in graph.components)}, context),
-        *_owned(owned, "DynamoGraphDeployment", graph.name),
+        *_owned(_unique(owned), "DynamoGraphDeployment", graph.name),
         *_unique(children),
     )
     return _plain(documents)
@@ -65,6 +71,20 @@ def _children(deployment: ComponentDeployment, context: RenderContext) -> Iterab
         *render_ingress(deployment, context),
     ]
     return _owned(children, "DynamoComponentDeployment", deployment.name)
+
+
+def _gang(graph: Graph, deployments: Sequence[ComponentDeployment], context: RenderContext) -> list[Document]:
+    """The graph as one gang, and what its components offer to others."""
+    offered = [
+        document
+        for each in deployments
+        for document in (
+            *render_grove_service(each, context),
+            *render_model_service(each),
+            *render_ingress(each, context),
+        )
+    ]
+    return [render_pod_clique_set(graph, deployments, context), *offered]
 
 
 def _plain(documents: Iterable[Document]) -> tuple[Document, ...]:

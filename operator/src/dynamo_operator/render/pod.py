@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dynamo_operator.api import ComponentDeployment, ComponentType, thaw
+from dynamo_operator.api import Component, ComponentDeployment, ComponentType, thaw
 from dynamo_operator.render import names
 from dynamo_operator.render.container import (
     SHARED_MEMORY_VOLUME,
@@ -16,6 +16,7 @@ from dynamo_operator.render.container import (
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import discovery_backend
 from dynamo_operator.render.epp import epp_volumes
+from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.gpu_memory import with_gpu_memory
 
 GRACE_S = 60
@@ -60,8 +61,9 @@ def discovery_labels(deployment: ComponentDeployment, context: RenderContext) ->
 
 
 def pod_template(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
-    """The complete pod template."""
+    """The complete pod template, on every pathway; raises RenderError for features that no pathway has."""
     component = deployment.component
+    _check_features(component)
     annotations = object_annotations(deployment)
     labels = {
         **object_labels(deployment, context),
@@ -76,6 +78,13 @@ def pod_template(deployment: ComponentDeployment, context: RenderContext) -> dic
     if annotations:
         metadata["annotations"] = annotations
     return {"metadata": metadata, "spec": _pod_spec(deployment, context)}
+
+
+def _check_features(component: Component) -> None:
+    if component.has_checkpoint:
+        raise RenderError(component.name, "experimental.checkpoint is enabled", "checkpoints are not supported")
+    if component.failover is not None and component.gpu_memory is None:
+        raise RenderError(component.name, "experimental.failover is set", "it needs experimental.gpuMemoryService")
 
 
 def _pod_spec(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
