@@ -6,6 +6,8 @@ what to write. Callers: the reconcilers (through the port that they declare), th
 
 from __future__ import annotations
 
+from dynamo_operator.kube.access import Access, NoAccess, find_access, own_namespace
+from dynamo_operator.kube.client import Client, Fence, unfenced
 from dynamo_operator.kube.errors import (
     Conflict,
     Deposed,
@@ -16,22 +18,35 @@ from dynamo_operator.kube.errors import (
     Throttled,
     Unreachable,
 )
+from dynamo_operator.kube.live import FIELD_MANAGER, live_of
 from dynamo_operator.kube.objects import Document, Kind, Live, Ref, controller_uid, kind_of, ref_of
+from dynamo_operator.kube.packed import Packed, pack
 
 __all__ = [
+    "FIELD_MANAGER",
+    "Access",
+    "Client",
     "Conflict",
     "Deposed",
     "Document",
+    "Fence",
     "Forbidden",
     "Gone",
     "Invalid",
     "Kind",
     "KubeError",
     "Live",
+    "NoAccess",
+    "Packed",
     "Ref",
     "Throttled",
     "Unreachable",
     "controller_uid",
+    "find_access",
     "kind_of",
+    "live_of",
+    "own_namespace",
+    "pack",
     "ref_of",
+    "unfenced",
 ]

@@ -1,0 +1,87 @@
+"""What a raw object says: the document, and the part of it that we applied. Pure.
+
+The part is read from `metadata.managedFields`, so that "would an apply change anything" needs no memory of ours and no
+annotation. Its keys (https://kubernetes.io/docs/reference/using-api/server-side-apply): `f:name` a map key, `k:{…}` the
+list item with these keys, `v:…` a value of a set, `i:3` a position, `.` the node itself. A leaf owns all beneath it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dynamo_operator.kube.objects import Document, Kind, Live, Ref
+
+FIELD_MANAGER = "dynamo-operator"
+
+FieldSet = Mapping[str, Any]
+
+
+def live_of(raw: Mapping[str, Any], kind: Kind) -> Live:
+    """`raw` is not changed; what it shares with the result must not be changed either."""
+    metadata = raw["metadata"]
+    fields = owned_fields(metadata.get("managedFields") or ())
+    document: Document = {**raw, "apiVersion": kind.api_version, "kind": kind.name}
+    document["metadata"] = {key: value for key, value in metadata.items() if key != "managedFields"}
+    return Live(
+        ref=Ref(kind, metadata.get("namespace", ""), metadata["name"]),
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation", 0)),
+        resource_version=metadata["resourceVersion"],
+        document=document,
+        applied=project(document, fields) if fields else {},
+    )
+
+
+def owned_fields(managed: Any, manager: str = FIELD_MANAGER) -> FieldSet:
+    """The field set of our applies to the object itself; those to its status or scale are other entries."""
+    for entry in managed:
+        if _is_ours(entry, manager):
+            fields: FieldSet = entry.get("fieldsV1") or {}
+            return fields
+    return {}
+
+
+def without_foreign_fields(raw: Mapping[str, Any], manager: str = FIELD_MANAGER) -> Document:
+    """A copy that keeps of `managedFields` only our own entry: the rest is up to half of an object's size."""
+    metadata = raw["metadata"]
+    ours = [entry for entry in metadata.get("managedFields") or () if _is_ours(entry, manager)]
+    return {**raw, "metadata": {**metadata, "managedFields": ours}}
+
+
+def project(value: Any, fields: FieldSet) -> Any:
+    """The part of `value` that a field set names; what the set names and the value lacks is left out."""
+    if not fields:
+        return value
+    if isinstance(value, Mapping):
+        return _project_map(value, fields)
+    if isinstance(value, list):
+        return _project_list(value, fields)
+    return value
+
+
+def _is_ours(entry: Mapping[str, Any], manager: str) -> bool:
+    return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
+def _project_map(value: Mapping[str, Any], fields: FieldSet) -> dict[str, Any]:
+    named = ((key[2:], beneath) for key, beneath in fields.items() if key.startswith("f:"))
+    return {name: project(value[name], beneath) for name, beneath in named if name in value}
+
+
+def _project_list(items: list[Any], fields: FieldSet) -> list[Any]:
+    """Owned items in the live order."""
+    values = [msgspec.json.decode(key[2:]) for key in fields if key.startswith("v:")]
+    keyed = [(msgspec.json.decode(key[2:]), beneath) for key, beneath in fields.items() if key.startswith("k:")]
+    positions = {int(key[2:]): beneath for key, beneath in fields.items() if key.startswith("i:")}
+    found: list[Any] = []
+    for position, item in enumerate(items):
+        if position in positions:
+            found.append(project(item, positions[position]))
+        elif item in values:
+            found.append(item)
+        elif isinstance(item, Mapping):
+            found += [project(item, beneath) for keys, beneath in keyed if keys.items() <= item.items()][:1]
+    return found
