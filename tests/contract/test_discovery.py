@@ -1,4 +1,7 @@
-"""One suite for every discovery implementation: what a registry publishes, a watcher sees."""
+"""One suite for every discovery implementation: what a registry publishes, a watcher sees.
+
+`tests/cluster/api/test_discovery_contract.py` runs it against a real API server.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ from dynamo.worker.ports import Registry
 class Watchable(Protocol):
     def watch(self) -> AsyncIterator[tuple[WorkerCard, ...]]: ...
 
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
 
 Seen = Callable[[tuple[WorkerCard, ...]], bool]
 
@@ -32,8 +38,8 @@ def a_card(worker_id: int = 1, **changes: object) -> WorkerCard:
         component="backend",
         engine="mocker",
         model="tiny",
-        address="http://127.0.0.1:1",
-        system_address="http://127.0.0.1:2",
+        address="http://10.1.0.7:1",
+        system_address="http://10.1.0.7:2",
         block_size=16,
     )
     return msgspec.structs.replace(card, **changes)
@@ -93,6 +99,13 @@ async def test_publishing_the_same_card_again_changes_nothing(plane: tuple[Regis
             async with asyncio.timeout(0.5):
                 await anext(watch)
     await registry.withdraw(1)
+
+
+async def test_check_finds_nothing_wrong(plane: tuple[Registry, Watchable]) -> None:
+    await plane[0].check()
+    async with aclosing(plane[1].watch()) as watch:
+        assert await anext(watch) == (), "a check announces nobody"
+    assert plane[1].problems == ()
 
 
 async def test_withdrawing_an_unknown_worker_is_fine(plane: tuple[Registry, Watchable]) -> None:

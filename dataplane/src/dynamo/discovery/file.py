@@ -45,6 +45,13 @@ class FileRegistry:
         self._folder = folder
         self._held: dict[int, _Held] = {}
 
+    async def check(self) -> None:
+        """Raises DiscoveryError when the folder cannot be had."""
+        try:
+            _make_private(_workers(self._folder))
+        except OSError as error:
+            raise DiscoveryError(f"DYN_FILE_KV: cannot make {_workers(self._folder)}: {error}") from error
+
     async def publish(self, card: WorkerCard) -> None:
         """Raises DiscoveryError when the folder cannot be used."""
         held = self._held.get(card.worker_id)
@@ -67,6 +74,9 @@ class FileRegistry:
 
 class FileDiscovery:
     """Sees every live card below the folder."""
+
+    problems: tuple[str, ...] = ()
+    """A folder that is not there is an empty one."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder

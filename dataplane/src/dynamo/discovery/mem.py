@@ -14,9 +14,15 @@ from dynamo.wire.cards import WorkerCard
 class MemFleet:
     """The cards of one process's workers."""
 
+    problems: tuple[str, ...] = ()
+    """Nothing can keep a worker from being seen here."""
+
     def __init__(self) -> None:
         self._cards: dict[int, WorkerCard] = {}
         self._changed = asyncio.Event()
+
+    async def check(self) -> None:
+        """Publishing always works."""
 
     async def publish(self, card: WorkerCard) -> None:
         if self._cards.get(card.worker_id) != card:

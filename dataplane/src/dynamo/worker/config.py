@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dynamo.discovery import DISCOVERY_ENV
 from dynamo.process.flags import Flag, FlagError, Retired, boolean, number, parse_flags
 from dynamo.wire.cards import ModelType, Role
 
@@ -40,7 +41,11 @@ COMMON_WORKER_FLAGS = (
     Flag("--namespace", str, "dynamo", ("DYN_NAMESPACE",), "runtime namespace that frontends filter by"),
     Flag("--endpoint", _endpoint, None, ("DYN_ENDPOINT",), "dyn://namespace.component.endpoint; sets the first two"),
     Flag(
-        "--discovery-backend", str, "file", ("DYN_DISCOVERY_BACKEND",), "where workers announce themselves: file, mem"
+        "--discovery-backend",
+        str,
+        "file",
+        ("DYN_DISCOVERY_BACKEND",),
+        "where workers announce themselves: file, mem, kubernetes",
     ),
     Flag(
         "--endpoint-types", _endpoint_types, None, ("DYN_ENDPOINT_TYPES",), "OpenAI surfaces to offer: chat,completions"
@@ -175,7 +180,7 @@ def worker_config(
         grace_s=settings["grace_s"],
         drain_s=settings["drain_s"],
         discovery_backend=values["discovery_backend"],
-        discovery_env={key: env[key] for key in ("DYN_FILE_KV", "TMPDIR") if key in env},
+        discovery_env={key: env[key] for key in DISCOVERY_ENV if key in env},
     )
 
 

@@ -114,6 +114,10 @@ class Engine(Protocol):
 class Registry(Protocol):
     """Where a worker announces itself."""
 
+    async def check(self) -> None:
+        """Before the engine starts: raises DiscoveryError when announcing could not work as configured."""
+        ...
+
     async def publish(self, card: WorkerCard) -> None:
         """Adds or replaces the card of `card.worker_id`.
 

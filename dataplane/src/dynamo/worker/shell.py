@@ -65,6 +65,7 @@ async def serve_worker(
     system = SystemServer(worker)
     try:
         system_address = await system.start()
+        await registry.check()
         facts = await _start_engine(worker, stop)
         if facts is None:
             log.info("worker_stopped_before_ready", worker=config.name)
