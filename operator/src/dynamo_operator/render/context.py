@@ -31,6 +31,9 @@ class RenderContext:
     has_grove: whether the cluster serves Grove's API.
     grove_termination_delay_s: how long a gang may lack pods before Grove ends and restarts it; 0 leaves it to Grove.
     gang_scheduler: `kai-scheduler` or `volcano` where Grove's pods are placed by it; None for the cluster's default.
+        Pods of LeaderWorkerSets are placed by `volcano` only.
+    has_leader_worker_sets: whether the cluster serves LeaderWorkerSet's API.
+    mpi_secret_name: the Secret with the key pair by which the nodes of a TensorRT-LLM group log in to each other.
     """
 
     namespace: str
@@ -44,3 +47,5 @@ class RenderContext:
     has_grove: bool = False
     grove_termination_delay_s: int = 4 * 3600
     gang_scheduler: str | None = None
+    has_leader_worker_sets: bool = False
+    mpi_secret_name: str = "mpi-run-ssh-secret"  # noqa: S105 - a name

@@ -18,6 +18,7 @@ from dynamo_operator.render.environment import discovery_backend
 from dynamo_operator.render.epp import epp_volumes
 from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.gpu_memory import with_gpu_memory
+from dynamo_operator.render.multinode import Node, multinode_pod
 
 GRACE_S = 60
 EPP_GRACE_S = 130  # a picked request may still wait for its prefill
@@ -60,8 +61,11 @@ def discovery_labels(deployment: ComponentDeployment, context: RenderContext) ->
     return {names.DISCOVERY_BACKEND: "kubernetes", names.DISCOVERY_ENABLED: "true"}
 
 
-def pod_template(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
-    """The complete pod template, on every pathway; raises RenderError for features that no pathway has."""
+def pod_template(deployment: ComponentDeployment, context: RenderContext, node: Node | None = None) -> dict[str, Any]:
+    """The complete pod template, on every pathway, or that of one node of a multinode group.
+
+    Raises RenderError for features that no pathway has.
+    """
     component = deployment.component
     _check_features(component)
     annotations = object_annotations(deployment)
@@ -77,7 +81,7 @@ def pod_template(deployment: ComponentDeployment, context: RenderContext) -> dic
     metadata: dict[str, Any] = {"labels": labels}
     if annotations:
         metadata["annotations"] = annotations
-    return {"metadata": metadata, "spec": _pod_spec(deployment, context)}
+    return {"metadata": metadata, "spec": _pod_spec(deployment, context, node)}
 
 
 def _check_features(component: Component) -> None:
@@ -87,7 +91,7 @@ def _check_features(component: Component) -> None:
         raise RenderError(component.name, "experimental.failover is set", "it needs experimental.gpuMemoryService")
 
 
-def _pod_spec(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
+def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Node | None) -> dict[str, Any]:
     component = deployment.component
     written = thaw(component.pod_template.get("spec") or {})
     main = main_container(deployment, context)
@@ -103,6 +107,8 @@ def _pod_spec(deployment: ComponentDeployment, context: RenderContext) -> dict[s
     if not pod["volumes"]:
         del pod["volumes"]
     _add_pull_secrets(pod, deployment, context)
+    if node is not None:
+        pod = multinode_pod(pod, deployment, context, node)
     return with_gpu_memory(pod, deployment)
 
 

@@ -27,6 +27,11 @@ _SEMVER = re.compile(r"^v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:[-+].*)?$")
 def runtime_version(component: Component) -> Version:
     """The override, else the main image's tag; an image without one counts as older than all gates."""
     text = component.runtime_version_override or _tag(str(component.main.get("image") or ""))
+    return version_of(text)
+
+
+def version_of(text: str) -> Version:
+    """The version that a text states; one that states none is older than all gates."""
     match = _SEMVER.match(text)
     return Version(*map(int, match.groups())) if match else UNVERSIONED
 
