@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from dynamo_operator.api import ComponentDeployment, Graph
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import discovery_backend
-from dynamo_operator.render.errors import RenderError
+from dynamo_operator.render.grove.hosts import hosts_of
 from dynamo_operator.render.grove.metadata import written_annotations
-from dynamo_operator.render.grove.names import has_scaling_group
+from dynamo_operator.render.grove.names import clique_names, has_scaling_group
 from dynamo_operator.render.grove.topology import component_topology, overridden
+from dynamo_operator.render.multinode import Node, Role, needs_key_pair
 from dynamo_operator.render.pod import pod_template
 
 Document = dict[str, Any]
@@ -20,33 +22,62 @@ KAI = "kai-scheduler"
 KAI_QUEUE_LABEL = "kai.scheduler/queue"
 KAI_QUEUE = "nvidia.com/kai-scheduler-queue"
 DEFAULT_KAI_QUEUE = "dynamo"
+OVERRIDE_TARGET = "PodCliqueTemplateSpec"
+OVERRIDDEN_PATH = ("topologyConstraint",)
 
 
 def render_cliques(graph: Graph, deployment: ComponentDeployment, context: RenderContext) -> list[Document]:
-    """The component's cliques in Grove's start order; raises RenderError for what Grove cannot run."""
+    """The component's clique, or its leader's and its workers'; raises RenderError for what Grove cannot run."""
     component = deployment.component
     if component.node_count > 1:
-        raise RenderError(component.name, f"multinode with {component.node_count} nodes", "allowed on Grove: 1")
-    is_grouped = has_scaling_group(component)
-    replicas = 1 if is_grouped else component.replicas
-    least = 1 if is_grouped else component.gang.min_available or 1
-    clique = _clique(component.name.lower(), pod_template(deployment, context), replicas, least)
-    clique["annotations"] = _annotations(deployment, context)
-    if not is_grouped:
+        cliques = list(_group(deployment, context))
+    elif has_scaling_group(component):
+        cliques = [_clique(component.name.lower(), deployment, context, replicas=1, least=1)]
+    else:
+        least = component.gang.min_available or 1
+        clique = _clique(component.name.lower(), deployment, context, replicas=component.replicas, least=least)
         clique |= component_topology(component.gang, graph.gang)
-        path = ("topologyConstraint",)
-        clique = overridden(clique, component.gang.override, "PodCliqueTemplateSpec", path, component.name)
-    return [_scheduled(clique, graph, context)]
+        override = component.gang.override
+        cliques = [overridden(clique, override, OVERRIDE_TARGET, OVERRIDDEN_PATH, component.name)]
+    return [_scheduled(clique, graph, context) for clique in cliques]
 
 
-def _clique(name: str, pods: Document, replicas: int, least: int) -> Document:
-    spec = {"roleName": name, "replicas": replicas, "minAvailable": least, "podSpec": pods["spec"]}
-    return {"name": name, "labels": pods["metadata"]["labels"], "spec": spec}
+def _group(deployment: ComponentDeployment, context: RenderContext) -> Iterator[Document]:
+    """One replica of a multinode component: collective operations need every node, so none may be missing."""
+    component = deployment.component
+    leader_name, worker_name = clique_names(component)
+    hosts = hosts_of(component)
+    for role, name, nodes in (
+        (Role.LEADER, leader_name, 1),
+        (Role.WORKER, worker_name, component.node_count - 1),
+    ):
+        node = Node(role, component.node_count, hosts)
+        clique = _clique(name, deployment, context, replicas=nodes, least=nodes, node=node)
+        if node.is_leader and needs_key_pair(deployment):
+            # The launcher on the leader logs in to the workers at once.
+            clique["spec"]["startsAfter"] = [worker_name]
+        override = component.gang.role_overrides.get(role)
+        yield overridden(clique, override, OVERRIDE_TARGET, OVERRIDDEN_PATH, component.name)
 
 
-def _annotations(deployment: ComponentDeployment, context: RenderContext) -> dict[str, str]:
-    """Annotations of the pods, which here carry what a component deployment carries on the other pathway."""
-    return {**written_annotations(deployment), names.DISCOVERY_BACKEND: discovery_backend(deployment, context)}
+def _clique(
+    name: str,
+    deployment: ComponentDeployment,
+    context: RenderContext,
+    *,
+    replicas: int,
+    least: int,
+    node: Node | None = None,
+) -> Document:
+    pods = pod_template(deployment, context, node)
+    # The pods' annotations also carry what a component deployment carries on the other pathway.
+    annotations = {**written_annotations(deployment), names.DISCOVERY_BACKEND: discovery_backend(deployment, context)}
+    return {
+        "name": name,
+        "labels": pods["metadata"]["labels"],
+        "annotations": annotations,
+        "spec": {"roleName": name, "replicas": replicas, "minAvailable": least, "podSpec": pods["spec"]},
+    }
 
 
 def _scheduled(clique: Document, graph: Graph, context: RenderContext) -> Document:
