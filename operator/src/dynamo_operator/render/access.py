@@ -51,7 +51,7 @@ def render_shared_access(types: Collection[ComponentType | None], context: Rende
         for account, role in wanted
         for document in (
             _account(account, _labels(account)),
-            _binding(f"{account}-binding", _labels(account), "ClusterRole", role, account, context),
+            _binding(f"{account}-binding", _labels(account), context.shared_role_kind, role, account, context),
         )
     ]
 
