@@ -91,7 +91,7 @@ def _pod_template(
     graph: Graph, component: Component, context: RenderContext, generation: Mapping[str, str]
 ) -> dict[str, Any]:
     template: dict[str, Any] = thaw(component.pod_template)
-    annotations = {**graph.annotations, **_inherited(graph, component), **_metadata(component, "annotations")}
+    annotations = {**graph.annotations, **_inherited(graph, component, context), **_metadata(component, "annotations")}
     annotations[names.ORIGIN_VERSION] = graph.metadata_annotations.get(names.ORIGIN_VERSION, context.operator_version)
     metadata = {**(template.get("metadata") or {}), "annotations": annotations}
     labels = {**graph.labels, **_metadata(component, "labels"), **generation}
@@ -108,11 +108,11 @@ def _pod_template(
     return template
 
 
-def _inherited(graph: Graph, component: Component) -> dict[str, str]:
-    """Annotations of the graph's own metadata that reach its pods."""
-    found = {
-        name: graph.metadata_annotations[name] for name in INHERITED_ANNOTATIONS if name in graph.metadata_annotations
-    }
+def _inherited(graph: Graph, component: Component, context: RenderContext) -> dict[str, str]:
+    """Annotations of the graph's own metadata that reach its pods; a queue, groups of nodes outside of Grove."""
+    is_group = component.node_count > 1 and not uses_grove(graph, context)
+    inherited = (*INHERITED_ANNOTATIONS, names.VOLCANO_QUEUE) if is_group else INHERITED_ANNOTATIONS
+    found = {name: graph.metadata_annotations[name] for name in inherited if name in graph.metadata_annotations}
     return {**found, **NO_MESH_SIDECAR} if component.type is ComponentType.EPP else found
 
 

@@ -14,11 +14,8 @@ DEFAULT_SURGE = "25%"
 
 
 def render_deployment(deployment: ComponentDeployment, context: RenderContext) -> dict[str, Any]:
-    """The apps/v1 Deployment, named as its component deployment; raises RenderError for what it cannot express."""
+    """The apps/v1 Deployment, named as its component deployment."""
     component = deployment.component
-    if component.node_count > 1:
-        found = f"multinode with {component.node_count} nodes"
-        raise RenderError(component.name, found, "a Deployment runs one node per replica")
     annotations = object_annotations(deployment)
     metadata: dict[str, Any] = {"name": deployment.name, "labels": object_labels(deployment, context)}
     if annotations:

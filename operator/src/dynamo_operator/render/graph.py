@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dynamo_operator.api import Claim, ComponentDeployment, ComponentType, Graph, thaw
+from dynamo_operator.api import Claim, Component, ComponentDeployment, ComponentType, Graph, thaw
 from dynamo_operator.render import names
 from dynamo_operator.render.access import render_discovery_access, render_shared_access
 from dynamo_operator.render.component_deployment import component_deployment_document, component_deployments
@@ -18,6 +18,8 @@ from dynamo_operator.render.deployment import render_deployment
 from dynamo_operator.render.epp import render_epp
 from dynamo_operator.render.gpu_memory import render_claim_templates
 from dynamo_operator.render.grove import render_grove_service, render_pod_clique_set
+from dynamo_operator.render.leader_worker_set import render_group_service, render_leader_worker_set
+from dynamo_operator.render.multinode import render_wait_script
 from dynamo_operator.render.network import render_ingress, render_model_service, render_service
 from dynamo_operator.render.pathway import uses_grove
 
@@ -33,6 +35,7 @@ def render(graph: Graph, context: RenderContext) -> tuple[Document, ...]:
         *render_claim_templates(graph.name, graph.components),
         *render_epp(graph, context),
         *(_scaling_adapter(graph, each) for each in deployments if each.component.has_scaling_adapter),
+        *_wait_script(graph.name, graph.components),
     ]
     children: list[Document] = []
     if uses_grove(graph, context):
@@ -58,6 +61,7 @@ def render_component_deployment(deployment: ComponentDeployment, context: Render
     alone = [
         *render_discovery_access(deployment.parent_name, context),
         *render_claim_templates(deployment.parent_name, [deployment.component]),
+        *_wait_script(deployment.parent_name, [deployment.component]),
     ]
     shared = render_shared_access({deployment.component.type}, context)
     return _plain((*shared, *_owned(alone, kind, deployment.name), *children))
@@ -65,12 +69,18 @@ def render_component_deployment(deployment: ComponentDeployment, context: Render
 
 def _children(deployment: ComponentDeployment, context: RenderContext) -> Iterable[Document]:
     children = [
-        render_deployment(deployment, context),
-        *render_service(deployment, context),
+        *_workload(deployment, context),
         *render_model_service(deployment),
         *render_ingress(deployment, context),
     ]
     return _owned(children, "DynamoComponentDeployment", deployment.name)
+
+
+def _workload(deployment: ComponentDeployment, context: RenderContext) -> list[Document]:
+    """What runs the component's pods, one node or a group of nodes per replica, and the Service in front of them."""
+    if deployment.component.node_count > 1:
+        return [render_leader_worker_set(deployment, context), *render_group_service(deployment, context)]
+    return [render_deployment(deployment, context), *render_service(deployment, context)]
 
 
 def _gang(graph: Graph, deployments: Sequence[ComponentDeployment], context: RenderContext) -> list[Document]:
@@ -111,6 +121,11 @@ def _unique(documents: Iterable[Document]) -> list[Document]:
     for document in documents:
         by_identity.setdefault((document["kind"], document["metadata"]["name"]), document)
     return list(by_identity.values())
+
+
+def _wait_script(parent: str, components: Iterable[Component]) -> list[Document]:
+    """The script that workers of multinode components wait with, one for all of them."""
+    return [render_wait_script(parent)] if any(each.node_count > 1 for each in components) else []
 
 
 def _scaling_adapter(graph: Graph, deployment: ComponentDeployment) -> Document:
