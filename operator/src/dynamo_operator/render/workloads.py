@@ -20,6 +20,7 @@ from dynamo_operator.kube.objects import (
 from dynamo_operator.render.component_deployment import component_deployments
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.grove import child_name, has_scaling_group
+from dynamo_operator.render.leader_worker_set import leader_worker_set_name
 from dynamo_operator.render.pathway import uses_grove
 
 
@@ -55,5 +56,5 @@ def deployed_backing(deployment: ComponentDeployment) -> Backing:
     """The object that runs a component deployment: one of its own name, or a group of nodes."""
     component = deployment.component
     if component.node_count > 1:
-        return Backing(LEADER_WORKER_SET, (f"{deployment.name}-0",), component.replicas)
+        return Backing(LEADER_WORKER_SET, (leader_worker_set_name(deployment),), component.replicas)
     return Backing(DEPLOYMENT, (deployment.name,), component.replicas)

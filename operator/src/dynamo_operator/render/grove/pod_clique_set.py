@@ -21,7 +21,6 @@ Document = dict[str, Any]
 
 UPDATE_STRATEGY = "nvidia.com/grove-update-strategy"
 VOLCANO = "volcano"
-VOLCANO_QUEUE = "nvidia.com/volcano-queue"
 GROVE_VOLCANO_QUEUE = "scheduling.grove.io/volcano-queue"
 
 
@@ -76,7 +75,7 @@ def _scaling_group(graph: Graph, component: Component) -> Document:
 
 def _queue(graph: Graph, context: RenderContext) -> dict[str, str]:
     """Volcano's queue, which Grove reads from the set."""
-    queue = graph.metadata_annotations.get(VOLCANO_QUEUE, "").strip()
+    queue = graph.metadata_annotations.get(names.VOLCANO_QUEUE, "").strip()
     return {GROVE_VOLCANO_QUEUE: queue} if queue and context.gang_scheduler == VOLCANO else {}
 
 
