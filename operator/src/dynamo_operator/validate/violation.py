@@ -27,17 +27,31 @@ class Violation:
     nearest: str = ""
 
     def __str__(self) -> str:
+        return f"{self.place}: {self.explanation}"
+
+    @property
+    def place(self) -> str:
+        """The path, safe to print."""
+        return _printable(self.path)
+
+    @property
+    def explanation(self) -> str:
+        """The line without its path, for answers that carry the path by itself."""
         facts = []
         if self.found:
             facts.append(f"found {self.found}")
         if self.allowed:
             facts.append(f"allowed: {self.allowed}")
-        line = f"{self.path}: {self.message}"
+        line = self.message
         if facts:
             line += f" ({', '.join(facts)})"
         line += f"; did you mean {self.nearest}?" if self.nearest else ""
-        # Names come from outside: a line break or terminal code in one must not reach the reader.
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return _printable(line)
+
+
+def _printable(line: str) -> str:
+    """Names come from outside: a line break or terminal code in one must not reach the reader."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def shown(value: object) -> str:
