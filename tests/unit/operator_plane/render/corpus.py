@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from tests.unit.operator_plane.render.server_defaults import as_stored
 Document = dict[str, Any]
 
 CORPUS = SHARED / "corpus"
-# The pathways that end in Deployments; of lws/ only the graphs without a multinode component do.
-RENDERED = ("rendered/component", "rendered/gaie", "rendered/lws/extra/v1alpha1/many-fields.yaml.objects.yaml")
+# Accepted by upstream, which then fails on it; ours refuses it at admission.
+REFUSED = {"extra/v1alpha1/main-and-default-types.yaml"}
 # Objects that users write; the oracle shows them with status and bookkeeping that a renderer does not make.
 INPUT_KINDS = {"DynamoGraphDeployment", "DynamoModel"}
 CURRENT_HASH = "nvidia.com/current-worker-hash-v2"
@@ -32,6 +32,13 @@ CONTEXT = RenderContext(
     epp_cluster_role="up-dynamo-operator-epp",
 )
 
+# What upstream's cluster offered, by the folder of rendered/.
+CONTEXTS = {
+    "component": CONTEXT,
+    "gaie": CONTEXT,
+    "lws": replace(CONTEXT, has_leader_worker_sets=True),
+}
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -41,6 +48,16 @@ class Case:
 
     manifest: str
     oracle: Path
+
+    @property
+    def pathway(self) -> str:
+        """The folder of rendered/ that the oracle is from."""
+        return self.oracle.relative_to(CORPUS).parts[1]
+
+    @property
+    def context(self) -> RenderContext:
+        """What we render it with."""
+        return CONTEXTS[self.pathway]
 
     @property
     def source(self) -> Path:
@@ -55,8 +72,8 @@ def cases() -> list[Case]:
 
 def all_cases() -> list[Case]:
     """Every manifest that upstream accepted, with or without a graph in it."""
-    files = sorted(file for root in RENDERED for file in _files(CORPUS / root))
-    return [Case(_manifest(file), file) for file in files]
+    files = sorted(file for pathway in CONTEXTS for file in (CORPUS / "rendered" / pathway).rglob("*.objects.yaml"))
+    return [case for case in (Case(_manifest(file), file) for file in files) if case.manifest not in REFUSED]
 
 
 def load(path: Path) -> list[Document]:
@@ -77,7 +94,7 @@ def differences_of(case: Case) -> tuple[Difference, ...]:
     """All differences between upstream's objects and ours, generation hashes made equal."""
     graph = graph_of(case)
     theirs = with_hash(load(case.oracle), worker_hash(graph))
-    ours = [with_annotations(as_stored(each)) for each in render(graph, CONTEXT)]
+    ours = [with_annotations(as_stored(each)) for each in render(graph, case.context)]
     return tuple(differences([each for each in theirs if each["kind"] not in INPUT_KINDS], ours))
 
 
@@ -102,10 +119,6 @@ def _replaced(value: Any, old: str, new: str) -> Any:
         return [_replaced(inner, old, new) for inner in value]
     # An unquoted hash of digits only was read as a number.
     return str(value).replace(old, new) if isinstance(value, str) or str(value) == old else value
-
-
-def _files(root: Path) -> list[Path]:
-    return [root] if root.is_file() else list(root.rglob("*.objects.yaml"))
 
 
 def _manifest(oracle: Path) -> str:

@@ -35,6 +35,18 @@ def _only_ours(difference: Difference) -> bool:
     return bool(difference.theirs == ABSENT)
 
 
+def _both(difference: Difference) -> bool:
+    return ABSENT not in (difference.theirs, difference.ours)
+
+
+def _key_pair(difference: Difference) -> bool:
+    return difference.name == "mpi-run-ssh-secret" and _only_theirs(difference)
+
+
+def _only_ours_of_workers(difference: Difference) -> bool:
+    return _only_ours(difference) and "nvidia.com/dynamo-worker-hash" in difference.ours["metadata"]["labels"]
+
+
 def _values(theirs: Any, ours: Any) -> Callable[[Difference], bool]:
     return lambda difference: bool((difference.theirs, difference.ours) == (theirs, ours))
 
@@ -77,6 +89,10 @@ RULES = (
     Rule("R12", "ConfigMap", r"/data/epp-config-dynamo\.yaml", _same_picker_config),
     Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/(apiVersion|kind)", _only_theirs),
     Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/plugins", _same_plugins),
+    Rule("R13", "ConfigMap", r"/data/wait-for-leader\.py", _both),
+    Rule("R14", "Secret", "", _key_pair),
+    Rule("R15", "LeaderWorkerSet", "", _only_ours),
+    Rule("R15", "Service", "", _only_ours_of_workers),
 )
 # Generation hashes are made equal before comparing, so this one covers no single difference.
 HASH_RULE = "R5"

@@ -26,22 +26,22 @@ from tests.unit.operator_plane.render.factories import (
     rendered,
 )
 
-CASES = [pytest.param(case, id=case.manifest) for case in cases()]
+CASES = [pytest.param(case, id=f"{case.pathway}/{case.manifest}") for case in cases()]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_rendering_leaves_its_input_alone_and_repeats_itself(case: Case) -> None:
     document = next(each for each in load(case.oracle) if each["kind"] == "DynamoGraphDeployment")
     before = copy.deepcopy(document)
-    first = render(parse_graph(document), CONTEXT)
+    first = render(parse_graph(document), case.context)
     assert document == before
-    assert render(parse_graph(document), CONTEXT) == first
+    assert render(parse_graph(document), case.context) == first
     assert json.loads(json.dumps(first)) == list(first)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_names_and_label_values_fit(case: Case) -> None:
-    for document in render(graph_of(case), CONTEXT):
+    for document in render(graph_of(case), case.context):
         metadata = document["metadata"]
         assert len(metadata["name"]) <= 63
         assert all(len(value) <= 63 for value in metadata.get("labels", {}).values())

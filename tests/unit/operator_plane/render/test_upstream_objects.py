@@ -8,7 +8,6 @@ from dynamo_operator.api import parse_component_deployment
 from dynamo_operator.render import render, render_component_deployment, worker_hash
 from tests.shared import shared
 from tests.unit.operator_plane.render.corpus import (
-    CONTEXT,
     CURRENT_HASH,
     Case,
     all_cases,
@@ -20,7 +19,7 @@ from tests.unit.operator_plane.render.corpus import (
 from tests.unit.operator_plane.render.documented import documented_ids
 from tests.unit.operator_plane.render.rules import HASH_RULE, RULES
 
-CASES = [pytest.param(case, id=case.manifest) for case in cases()]
+CASES = [pytest.param(case, id=f"{case.pathway}/{case.manifest}") for case in cases()]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -59,7 +58,7 @@ def test_no_graph_has_upstreams_generation_hash_so_the_hash_rule_is_needed() -> 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_component_deployment_read_back_renders_the_same_children(case: Case) -> None:
-    objects = render(graph_of(case), CONTEXT)
+    objects = render(graph_of(case), case.context)
     children = {
         (each["kind"], each["metadata"]["name"]): each
         for each in objects
@@ -69,7 +68,7 @@ def test_a_component_deployment_read_back_renders_the_same_children(case: Case) 
         child
         for each in objects
         if each["kind"] == "DynamoComponentDeployment"
-        for child in render_component_deployment(parse_component_deployment(each), CONTEXT)
+        for child in render_component_deployment(parse_component_deployment(each), case.context)
     ]
     assert {(each["kind"], each["metadata"]["name"]): each for each in again} == children
 
