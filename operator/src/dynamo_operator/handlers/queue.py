@@ -1,0 +1,195 @@
+"""One pass at a time for each dirty root, a bounded number of them at once.
+
+Duty: run the controllers' passes, coalesce what arrives meanwhile, come back after failures and when asked to. A pass
+that fails in any way costs its own root a delay and nobody else anything. It must not know what a pass does.
+Callers: the feed marks, the election pauses and resumes, the process drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dynamo_operator.handlers.backoff import retry_delay_s
+from dynamo_operator.kube import Deposed, KubeError, Ref
+from dynamo_operator.reconcile import Controller, Outcome
+
+CONCURRENCY = 16
+PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A root and who reconciles it; controllers are told apart by identity."""
+
+    controller: Controller
+    root: Ref
+
+
+class Observer(Protocol):
+    """Hears of every pass; `error` is None when it succeeded."""
+
+    def passed(self, root: Ref, duration_s: float, error: Exception | None, *, is_requeued: bool) -> None: ...
+
+
+class Queue:
+    """States of a piece of work: waiting for a timer, dirty, running, running and dirty again."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        admits: Callable[[Ref], bool] = lambda _: True,
+        concurrency: int = CONCURRENCY,
+        pass_deadline_s: float = PASS_DEADLINE_S,
+    ) -> None:
+        self._observer = observer
+        self._admits = admits
+        self._concurrency = concurrency
+        self._pass_deadline_s = pass_deadline_s
+        self._dirty: dict[Work, None] = {}
+        self._running: dict[Work, asyncio.Task[None]] = {}
+        self._timers: dict[Work, asyncio.TimerHandle] = {}
+        self._held_until: dict[Work, float] = {}
+        self._failures: dict[Work, int] = {}
+        self._is_paused = True
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def is_paused(self) -> bool:
+        return self._is_paused
+
+    @property
+    def depth(self) -> int:
+        """Pieces of work that wait for their turn."""
+        return len(self._dirty)
+
+    def mark(self, work: Work) -> None:
+        """Have a pass soon; at once if it only waits for a timer, unless the API server asked it to wait."""
+        if self._is_paused:
+            return
+        wait_s = self._held_until.get(work, 0.0) - asyncio.get_running_loop().time()
+        if wait_s > 0:
+            self._schedule(work, wait_s)
+            return
+        self._unschedule(work)
+        self._dirty[work] = None
+        self._pump()
+
+    def resume(self, works: Iterable[Work]) -> None:
+        """Begin, or begin again, with everything dirty."""
+        self._is_paused = False
+        for work in works:
+            self.mark(work)
+
+    def pause(self) -> None:
+        """Forget what waits; passes in flight end by themselves, held back by the fence."""
+        self._is_paused = True
+        self._dirty.clear()
+        self._failures.clear()
+        self._held_until.clear()
+        for work in tuple(self._timers):
+            self._unschedule(work)
+
+    async def drain(self, deadline_s: float) -> bool:
+        """Take nothing new, let passes in flight finish; False when some had to be cancelled."""
+        self.pause()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._idle.wait()
+        except TimeoutError:
+            tasks = tuple(self._running.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            return False
+        return True
+
+    def check(self) -> None:
+        """Assert that work is in one place only and within bounds."""
+        assert not self._timers.keys() & self._dirty.keys()
+        assert len(self._running) <= self._concurrency
+        assert self._idle.is_set() == (not self._running)
+        assert not self._is_paused or not (self._dirty or self._timers)
+
+    def _pump(self) -> None:
+        """Start what may start, eldest first; what runs already stays dirty until its pass has ended."""
+        if len(self._running) >= self._concurrency:
+            return
+        ready = [work for work in self._dirty if work not in self._running]
+        for work in ready[: self._concurrency - len(self._running)]:
+            del self._dirty[work]
+            if self._admits(work.root):
+                self._idle.clear()
+                self._running[work] = asyncio.create_task(self._run(work), name=f"reconcile {work.root}")
+
+    async def _run(self, work: Work) -> None:
+        try:
+            await self._pass(work)
+        finally:
+            del self._running[work]
+            if not self._running:
+                self._idle.set()
+            if not self._is_paused:
+                self._pump()
+
+    async def _pass(self, work: Work) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        error: Exception | None = None
+        outcome = Outcome()
+        try:
+            async with asyncio.timeout(self._pass_deadline_s):
+                outcome = await work.controller.reconcile(work.root)
+        except Deposed:
+            # Whoever leads now does this work; if that is us again, everything is marked anew.
+            return
+        except Exception as caught:  # a bug in one pass must not stop the others
+            error = caught
+        self._observer.passed(
+            work.root, loop.time() - started, error, is_requeued=error is None and outcome.again_after_s is not None
+        )
+        if error is None:
+            self._failures.pop(work, None)
+            if outcome.again_after_s is not None:
+                self._come_back(work, outcome.again_after_s)
+        else:
+            self._retry(work, error)
+
+    def _retry(self, work: Work, error: Exception) -> None:
+        failures = self._failures[work] = self._failures.get(work, 0) + 1
+        delay_s = retry_delay_s(error, failures)
+        kind = "reconcile_failed" if isinstance(error, KubeError) else "reconcile_crashed"
+        log.warning(
+            "%s root=%s error=%s message=%r failures=%d retry_s=%.2f",
+            *(kind, work.root, type(error).__name__, str(error)[:500], failures, delay_s),
+            extra={"crash": None if isinstance(error, KubeError) else error},
+        )
+        if hasattr(error, "retry_after_s"):
+            self._held_until[work] = asyncio.get_running_loop().time() + delay_s
+        self._come_back(work, delay_s)
+
+    def _come_back(self, work: Work, delay_s: float) -> None:
+        """Unless it is dirty already, which brings it back sooner."""
+        if not self._is_paused and work not in self._dirty:
+            self._schedule(work, delay_s)
+
+    def _schedule(self, work: Work, delay_s: float) -> None:
+        self._unschedule(work)
+        self._timers[work] = asyncio.get_running_loop().call_later(delay_s, self._wake, work)
+
+    def _unschedule(self, work: Work) -> None:
+        timer = self._timers.pop(work, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _wake(self, work: Work) -> None:
+        self._timers.pop(work, None)
+        self._held_until.pop(work, None)
+        self.mark(work)
