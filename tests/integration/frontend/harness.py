@@ -186,6 +186,8 @@ class Stage:
 
 
 def settings_of(*argv: str, **env: str) -> Settings:
+    """Fake workers are not probed unless a test asks for it: they answer whatever comes by their script."""
+    env = {"DYN_HTTP_BACKEND_HEALTH_INTERVAL_SECS": "0", **env}
     return read_settings(["--http-host", "127.0.0.1", "--http-port", "0", *argv], env)[0]
 
 

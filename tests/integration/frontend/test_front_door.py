@@ -265,7 +265,7 @@ async def test_refusal_of_an_endless_model_name_stays_short() -> None:
     assert len(refused.content) < 1000
 
 
-async def test_drain_lets_streams_finish_and_refuses_new_work() -> None:
+async def test_drain_serves_who_still_comes_and_sends_him_elsewhere() -> None:
     go = asyncio.Event()
 
     async def waits(request: Request, line: Line) -> None:
@@ -278,11 +278,14 @@ async def test_drain_lets_streams_finish_and_refuses_new_work() -> None:
         drained = asyncio.create_task(stage.running.front.drain(10))
         await asyncio.sleep(0)
         health, live = await client.get("/health"), await client.get("/live")
-        refused = await client.post("/v1/chat/completions", json=a_chat())
+        late = asyncio.create_task(client.post("/v1/chat/completions", json=a_chat()))
+        await stage.until(lambda: len(stage.workers[0].requests) == 2)
         go.set()
 
         assert (await running).status_code == 200
+        assert ((await late).status_code, (await late).headers["connection"]) == (200, "close")
         assert await drained is True
+        refused = await client.post("/v1/chat/completions", json=a_chat())
     assert (health.status_code, health.json()["stage"], live.status_code) == (503, "draining", 200)
     assert refused.status_code == 503
 

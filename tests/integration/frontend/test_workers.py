@@ -115,6 +115,16 @@ async def test_worker_lost_before_its_answer_costs_one_more_try() -> None:
     assert statuses == [200] * 4
 
 
+async def test_worker_that_shuts_down_costs_nothing_while_another_serves() -> None:
+    leaves = always(a_json({"error": {"message": "the engine is shutting down"}}, 503))
+    async with a_stage(leaves, always(a_json(ANSWER))) as stage:
+        statuses = [(await ask(stage.url, a_chat())).status_code for _ in range(4)]
+        asked = len(stage.workers[0].requests)
+
+    assert statuses == [200] * 4
+    assert asked == 1, "it is avoided from then on"
+
+
 async def test_request_that_loses_two_workers_is_not_given_a_third() -> None:
     async def dies(request: Request, line: Line) -> None:
         line.cut()

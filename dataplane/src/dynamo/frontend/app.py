@@ -34,6 +34,8 @@ class AppDeps:
     front: Front
     metrics: Callable[[], bytes]
     tokens: Tokens
+    problems: Callable[[], tuple[str, ...]]
+    """What keeps workers from being seen."""
     allows_admin: bool = True
 
 
@@ -56,13 +58,15 @@ def _add_health(app: FastAPI, deps: AppDeps) -> None:
     @app.get("/health", tags=["health"])
     async def health() -> Response:
         if deps.front.is_draining:
-            return JSONResponse(
-                {"status": "not_ready", "stage": "draining", "message": "Service is not ready"}, status_code=503
-            )
-        cards = deps.fleet.cards
+            return _not_ready("draining")
+        problems = deps.problems()
+        if not deps.fleet.is_known:
+            return _not_ready("discovery", problems)
+        cards = deps.fleet.routed_cards()
         endpoints = sorted({f"dyn://{card.namespace}.{card.component}.generate" for card in cards})
         instances = [views.instance(card) for card in cards]
-        return JSONResponse({"status": "healthy", "endpoints": endpoints, "instances": instances})
+        document: dict[str, Any] = {"status": "healthy", "endpoints": endpoints, "instances": instances}
+        return JSONResponse({**document, "problems": list(problems)} if problems else document)
 
     @app.get("/live", tags=["health"])
     async def live() -> dict[str, str]:
@@ -125,6 +129,11 @@ def _add_thresholds(app: FastAPI, deps: AppDeps) -> None:
     async def set_thresholds(request: Request) -> dict[str, Any]:
         """Sets the given limits of one model; only `model` reads them."""
         return views.change_thresholds(deps.fleet, await request.body())
+
+
+def _not_ready(stage: str, problems: tuple[str, ...] = ()) -> Response:
+    document: dict[str, Any] = {"status": "not_ready", "stage": stage, "message": "Service is not ready"}
+    return JSONResponse({**document, "problems": list(problems)} if problems else document, status_code=503)
 
 
 def _model(listed: Listed) -> dict[str, Any]:

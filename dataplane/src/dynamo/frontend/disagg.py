@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from dynamo.frontend.calls import Call, set_field
 from dynamo.frontend.flight import Flight
 from dynamo.frontend.relay import Answer, Collector
-from dynamo.frontend.upstream import AnswerCut, Pool, WorkerUnreachable
-from dynamo.frontend.worker_answers import error_of
+from dynamo.frontend.upstream import AnswerCut, Pool, WorkerRefused, WorkerUnreachable
+from dynamo.frontend.worker_answers import error_of, serves_nobody
 from dynamo.frontend.worker_requests import send, worker_request
 from dynamo.process.logs import EventLog
 from dynamo.router import Decision, Router
@@ -76,6 +76,8 @@ class PrefillLeg:
             self._log.warning("prefill_cut", worker=decision.worker_name, error=str(error))
             raise Internal("The prefill worker failed while answering") from error
         assert answer is not None, "a collector never streams"
+        if serves_nobody(answer):
+            raise WorkerRefused(str(error_of(answer)))
         if (refused := error_of(answer)) is not None:
             raise refused
         return answer

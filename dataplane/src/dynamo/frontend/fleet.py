@@ -120,9 +120,12 @@ class Fleet:
         self._names: dict[str, Found] = {}
         self._by_worker: dict[int, ServedModel] = {}
         self.cards: tuple[WorkerCard, ...] = ()
+        self.is_known = False
+        """Discovery has said once who is there."""
 
     def update(self, cards: Sequence[WorkerCard]) -> None:
         """Takes the whole fleet anew; routers keep what they know of workers that stay."""
+        self.is_known = True
         self.cards = tuple(card for card in cards if self._namespaces.takes(card.namespace))
         by_model: dict[str, list[WorkerCard]] = {}
         for card in self.cards:
@@ -138,6 +141,8 @@ class Fleet:
 
     def find(self, name: str, needs: ModelType) -> Found:
         """Raises NotFound, or Unavailable when the model is known and cannot serve now."""
+        if not self.is_known:
+            raise Unavailable("The workers are not known yet", retry_after_s=1)
         found = self._names.get(name)
         if found is None:
             shown = name if len(name) <= SHOWN_NAME_CHARS else name[:SHOWN_NAME_CHARS] + "…"
@@ -154,6 +159,16 @@ class Fleet:
     def known(self, name: str) -> ServedModel | None:
         found = self._names.get(name)
         return found.model if found else None
+
+    def routed_cards(self) -> tuple[WorkerCard, ...]:
+        """Workers that requests go to: those of models and namespaces that can serve."""
+        ready = {(model.name, space.namespace) for model in self.models() for space in model.spaces if space.is_ready}
+        return tuple(card for card in self.cards if (card.model, card.namespace) in ready)
+
+    def avoid(self, worker_id: int, until_s: float) -> None:
+        """Sends it nothing while others can take it."""
+        if router := self._router_of(worker_id):
+            router.inhibit(worker_id, until_s)
 
     def models(self) -> tuple[ServedModel, ...]:
         return tuple(self._models.values())

@@ -37,7 +37,10 @@ class Front:
         self._inference: Tasks = {}
         self._others: Tasks = {}
         self._is_drained = asyncio.Event()
+        self._has_started = asyncio.Event()
+        self._is_closed = False
         self.is_draining = False
+        """Not ready any more, so that whoever sends clients here stops; requests are still served."""
 
     def mount(self, app: App) -> None:
         """The application behind all routes that are not inference; needs `is_draining`, hence comes later."""
@@ -48,27 +51,47 @@ class Front:
         if endpoint is None:
             assert self._app is not None
             self._start(self._others, exchange, serve_app(self._app, exchange, self._log))
-        elif self.is_draining:
+        elif self._is_closed:
             exchange.keeps_alive = False
-            exchange.refuse(Unavailable("Service is not ready: it is draining", retry_after_s=1))
+            exchange.refuse(Unavailable("Service is not ready: it is shutting down", retry_after_s=1))
         else:
+            # Who still comes is served, and told to connect elsewhere for the next request.
+            exchange.keeps_alive = exchange.keeps_alive and not self.is_draining
+            self._has_started.set()
             self._start(self._inference, exchange, self._pipeline.serve(exchange, endpoint))
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Refuses new inference and waits for what is under way; False when some was cut at the deadline."""
+    async def drain(self, timeout_s: float, *, linger_s: float = 0.0) -> bool:
+        """Waits for what is under way, then refuses; False when some was cut at the deadline.
+
+        `linger_s`: how long nothing may have begun at the end. A client whose stream has just ended may send its next
+        request on the same connection, which nobody told it to leave.
+        """
         self.is_draining = True
-        if not self._inference:
-            return True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._is_drained.wait()
+                await self._until_quiet(linger_s)
         except TimeoutError:
-            tasks = tuple(self._inference.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            return False
-        return True
+            pass
+        self._is_closed = True
+        tasks = tuple(self._inference.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return not tasks
+
+    async def _until_quiet(self, linger_s: float) -> None:
+        while True:
+            while self._inference:
+                self._is_drained.clear()
+                await self._is_drained.wait()
+            if not linger_s:
+                return
+            self._has_started.clear()
+            try:
+                async with asyncio.timeout(linger_s):
+                    await self._has_started.wait()
+            except TimeoutError:
+                return
 
     def _start(self, under_way: Tasks, exchange: Exchange, serving: Coroutine[None, None, None]) -> None:
         # The loop is kept: asking for the running one is a system call in CPython 3.11.

@@ -24,8 +24,8 @@ from dynamo.frontend.meter import Meter
 from dynamo.frontend.metrics.counts import Counts
 from dynamo.frontend.relay import Answer, Collector, StreamRelay
 from dynamo.frontend.responses import ResponsesRelay, parse_responses_call
-from dynamo.frontend.upstream import AnswerCut, Pool, WorkerUnreachable
-from dynamo.frontend.worker_answers import error_of
+from dynamo.frontend.upstream import AnswerCut, Pool, WorkerRefused, WorkerUnreachable
+from dynamo.frontend.worker_answers import error_of, serves_nobody
 from dynamo.frontend.worker_requests import send, worker_request
 from dynamo.process.logs import EventLog
 from dynamo.router import Ask, Decision, Router
@@ -115,10 +115,11 @@ class Pipeline:
         """Sends the request to a worker and its answer to the client; once more when that worker cannot be reached."""
         router, ask = model.router, flight.ask
         assert ask is not None
+        lost: WorkerUnreachable | None = None
         while True:
             flight.tries += 1
             await _turn(router, ask)
-            decision = flight.decision = self._decide(flight, model, ask)
+            decision = flight.decision = self._decide_again(flight, model, ask, lost)
             router.begin(ask, decision)
             try:
                 await self._exchange(flight, call, model, decision)
@@ -127,10 +128,20 @@ class Pipeline:
                 router.inhibit(decision.worker_id, self._clock() + self._policy.inhibit_s)
                 self._log.warning("worker_unreachable", worker=decision.worker_name, error=str(error))
                 if flight.tries >= TRIES:
-                    raise Unavailable("No worker could be reached", retry_after_s=1) from error
+                    raise _given_up(error) from error
+                lost = error
                 ask = msgspec.structs.replace(ask, excluded_worker_ids=ask.excluded_worker_ids | {decision.worker_id})
             finally:
                 router.finish(ask.request_id)
+
+    def _decide_again(self, flight: Flight, model: ServedModel, ask: Ask, lost: WorkerUnreachable | None) -> Decision:
+        """When nobody is left after one was lost, that one's loss is the reason to give."""
+        try:
+            return self._decide(flight, model, ask)
+        except Unavailable as error:
+            if lost is None:
+                raise
+            raise _given_up(lost) from error
 
     def _decide(self, flight: Flight, model: ServedModel, ask: Ask) -> Decision:
         began_s = self._clock()
@@ -171,6 +182,8 @@ class Pipeline:
                 "answer_cut", request_id=exchange.request_id, worker=decision.worker_name, error=str(error)
             )
             raise Internal("The worker failed while answering") from error
+        if answer is not None and serves_nobody(answer):
+            raise WorkerRefused(str(error_of(answer)))
         if answer is not None:
             self._answer(flight, meter, answer, explained)
 
@@ -195,6 +208,11 @@ class Pipeline:
             exchange.end_stream()
         else:
             exchange.refuse(error, status=flight.status)
+
+
+def _given_up(lost: WorkerUnreachable) -> Unavailable:
+    """In the worker's own words, if it had any."""
+    return Unavailable(str(lost) if isinstance(lost, WorkerRefused) else "No worker could be reached", retry_after_s=1)
 
 
 def _relay(flight: Flight, call: Call, meter: Meter, headers: Headers) -> Collector:

@@ -27,13 +27,17 @@ from dynamo.frontend.ports import Discovery
 from dynamo.frontend.settings import Settings, Tls
 from dynamo.frontend.tokens import TokenizerShelf
 from dynamo.frontend.upstream import Pool
-from dynamo.frontend.vigil import Vigil
+from dynamo.frontend.vigil import HttpProbe, Vigil
 from dynamo.process.flags import FlagError
 from dynamo.process.logs import EventLog
 from dynamo.router import Router, RouterConfig
-from dynamo.wire.cards import Role
+from dynamo.wire.cards import Role, WorkerCard
 
 FETCH_TIMEOUT_S = 10.0
+LINGER_S = 1.0
+"""How long nothing may have begun before a frontend that drains ends."""
+PROBES_KEPT = 4
+"""Intervals for which a probe's connection is kept: the next probe uses it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +47,29 @@ class Running:
     port: int
     front: Front
     fleet: Fleet
+    gate: Gate
 
 
 async def run_frontend(settings: Settings, discovery: Discovery, log: EventLog, stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then drains. Raises OSError when the port cannot be had."""
-    async with running_frontend(settings, discovery, log) as running:
+    async with running_frontend(settings, discovery, log, stop) as running:
         scheme = "https" if settings.tls else "http"
-        log.info("frontend_serving", address=f"{scheme}://{settings.host}:{running.port}")
+        if not stop.is_set():
+            log.info("frontend_serving", address=f"{scheme}://{settings.host}:{running.port}")
         await stop.wait()
-        log.info("frontend_draining", timeout_s=settings.drain_s)
-        is_clean = await running.front.drain(settings.drain_s)
+        log.info("frontend_draining", settle_s=settings.settle_s, timeout_s=settings.drain_s)
+        running.front.is_draining = True
+        await asyncio.sleep(settings.settle_s)
+        running.gate.stop_listening()
+        is_clean = await running.front.drain(settings.drain_s, linger_s=min(settings.settle_s, LINGER_S))
         log.info("frontend_stopped", clean=is_clean)
 
 
 @asynccontextmanager
-async def running_frontend(settings: Settings, discovery: Discovery, log: EventLog) -> AsyncIterator[Running]:
-    """Yields once the port is open and the fleet was seen once; everything ends with the context."""
+async def running_frontend(
+    settings: Settings, discovery: Discovery, log: EventLog, stop: asyncio.Event | None = None
+) -> AsyncIterator[Running]:
+    """Yields once the port is open and the fleet was seen once, or `stop` is set; everything ends with the context."""
     counts = Counts()
     fleet = Fleet(lambda role: _router(settings.router, role), settings.namespaces)
     pool = Pool(clock=time.monotonic, deadlines=settings.deadlines)
@@ -69,33 +80,66 @@ async def running_frontend(settings: Settings, discovery: Discovery, log: EventL
         front = Front(pipeline, log)
         gate = Gate(front.serve, settings.limits, clock=time.monotonic, wall=time.time)
         exposition = Exposition(fleet, counts, gate, shelf, settings, router_id=random.getrandbits(63))  # a name
-        vigil = Vigil(http, pool, log)
-        front.mount(create_app(AppDeps(fleet, front, exposition.text, shelf, settings.allows_admin)))
+        probes = Pool(
+            clock=time.monotonic,
+            deadlines=settings.deadlines,
+            idle_s=PROBES_KEPT * settings.probe_every_s,
+            idle_per_worker=1,
+        )
+        app = create_app(
+            AppDeps(fleet, front, exposition.text, shelf, lambda: discovery.problems, settings.allows_admin)
+        )
+        front.mount(app)
         tls = _tls_context(settings.tls) if settings.tls else None
         port = await gate.open(settings.host, settings.port, tls=tls, backlog=settings.backlog)
         is_seen = asyncio.Event()
         async with EventFeed(fleet, HttpStateSource(http), log) as feed, asyncio.TaskGroup() as tasks:
+            seen: tuple[WorkerCard, ...] = ()
+
+            def refresh() -> None:
+                fleet.update(vigil.admitted(seen))
+                feed.follow(fleet.cards if settings.router.uses_kv_events else ())
+                counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
+                shelf.warm_up(fleet.models())
+
+            vigil = Vigil(
+                HttpProbe(probes),
+                pool,
+                log,
+                every_s=settings.probe_every_s,
+                on_change=refresh,
+                on_suspect=lambda card, for_s: fleet.avoid(card.worker_id, time.monotonic() + for_s),
+            )
 
             async def follow() -> None:
+                nonlocal seen
                 async for cards in discovery.watch():
-                    fleet.update(cards)
-                    vigil.follow(fleet.cards)
-                    feed.follow(fleet.cards if settings.router.uses_kv_events else ())
-                    counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
-                    shelf.warm_up(fleet.models())
+                    seen = tuple(card for card in cards if settings.namespaces.takes(card.namespace))
+                    vigil.follow(seen)
+                    refresh()
                     is_seen.set()
 
-            duties = (follow(), gate.run(), pool.run(), watch_loop_delay(counts, clock=time.monotonic))
+            duties = (follow(), gate.run(), pool.run(), probes.run(), watch_loop_delay(counts, clock=time.monotonic))
             running = [tasks.create_task(duty) for duty in duties]
             try:
-                await is_seen.wait()
-                yield Running(port, front, fleet)
+                await _either(is_seen, stop)
+                yield Running(port, front, fleet, gate)
             finally:
                 await gate.close()
                 shelf.close()
                 vigil.close()
                 for task in running:
                     task.cancel()
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event | None) -> None:
+    """Returns when one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (one, other) if event is not None]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _router(config: RouterConfig, role: Role) -> Router:

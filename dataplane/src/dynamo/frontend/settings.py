@@ -18,6 +18,7 @@ from dynamo.process.flags import Flag, FlagError, Retired, boolean, number, one_
 from dynamo.router import ROUTER_FLAGS, ROUTER_RETIRED, RouterConfig, router_config
 
 _SECONDS = number(float, least=0)
+CLUSTER_SETTLE_S = 5.0
 _ENGINE = "the engine parses tools and reasoning; set its own flags on the worker"
 _HTTP = "workers are reached over HTTP straight from the frontend"
 _NO_GRPC = "there is no KServe gRPC server; use the OpenAI routes"
@@ -46,11 +47,13 @@ FLAGS: tuple[Flag, ...] = (
 
 ENV: tuple[Flag, ...] = (
     Flag("--body-limit-mb", number(float, least=0.001), 192.0, ("DYN_HTTP_BODY_LIMIT_MB",)),
-    Flag("--drain-s", _SECONDS, 5.0, ("DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",)),
+    Flag("--settle-s", _SECONDS, None, ("DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS",)),
+    Flag("--drain-s", _SECONDS, 30.0, ("DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",)),
     Flag("--overload-status", number(int, least=400, most=599), 529, ("DYN_HTTP_OVERLOAD_STATUS_CODE",)),
     Flag("--between-bytes-s", _SECONDS, 0.0, ("DYN_HTTP_BACKEND_STREAM_TIMEOUT_SECS",)),
     Flag("--first-byte-s", _SECONDS, 0.0, ("DYN_HTTP_BACKEND_FIRST_BYTE_TIMEOUT_SECS",)),
     Flag("--connect-s", _SECONDS, 5.0, ("DYN_HTTP_BACKEND_CONNECT_TIMEOUT_SECS",)),
+    Flag("--probe-every-s", _SECONDS, 3.0, ("DYN_HTTP_BACKEND_HEALTH_INTERVAL_SECS",)),
     Flag("--inhibit-s", _SECONDS, 5.0, ("DYN_RUNTIME_INHIBITED_DURATION_SECS",)),
     Flag("--force-usage", boolean, False, ("DYN_ENABLE_FORCE_INCLUDE_USAGE",)),
     Flag("--no-admin", boolean, False, ("DYN_DISABLE_FRONTEND_ADMIN_API",)),
@@ -122,7 +125,15 @@ class Settings:
     limits: Limits
     deadlines: Deadlines
     policy: Policy
+    settle_s: float
+    """Between not being ready any more and taking no new connections: those who send clients here must have noticed.
+
+    By default 5 s in a cluster, where a Service forgets a pod within a second or two, and nothing elsewhere.
+    """
     drain_s: float
+    """For streams to finish after that; with `settle_s` less than a pod's 60 s between SIGTERM and SIGKILL."""
+    probe_every_s: float
+    """How often each worker is asked for a sign of life; who stands still is noticed within twice that. 0: never."""
     allows_admin: bool
     backlog: int
     fd_limit: int
@@ -160,12 +171,20 @@ def _settings(values: Mapping[str, Any]) -> Settings:
             allows_unknown_fields=values["ignore_unsupported"],
             allows_hints=not values["ignore_nvext"],
         ),
+        settle_s=_settle_s(values),
         drain_s=values["drain_s"],
+        probe_every_s=values["probe_every_s"],
         allows_admin=not values["no_admin"],
         backlog=values["backlog"],
         fd_limit=values["fd_limit"],
         tokenizer_cache_bytes=values["tokenizer_cache_bytes"] if values["tokenizer_cache"] else 0,
     )
+
+
+def _settle_s(values: Mapping[str, Any]) -> float:
+    if (asked := values["settle_s"]) is not None:
+        return float(asked)
+    return CLUSTER_SETTLE_S if values["discovery_backend"] == "kubernetes" else 0.0
 
 
 def _tls(values: Mapping[str, Any]) -> Tls | None:

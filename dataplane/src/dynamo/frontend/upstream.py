@@ -7,6 +7,7 @@ every token. This module knows HTTP framing and nothing of OpenAI. Called by `re
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -24,6 +25,8 @@ from dynamo.wire.http1 import (
 SWEEP_S = 0.5
 """How often deadlines are looked at: they are checked for all connections at once, not timed one by one."""
 HIGH_WATER_BYTES = 256 * 1024
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 12_000}
+"""The kernel gives a connection up after 11 to 12 s without a sign of the other side: a node died, a cable was cut."""
 
 
 class WorkerUnreachable(Exception):
@@ -32,6 +35,10 @@ class WorkerUnreachable(Exception):
 
 class WorkerFrozen(WorkerUnreachable):
     """It took the request and stands still: trying it again is of no use."""
+
+
+class WorkerRefused(WorkerUnreachable):
+    """It answered that it serves nobody now, as one does that is about to leave: another worker may be asked."""
 
 
 class AnswerCut(Exception):
@@ -112,6 +119,11 @@ class WorkerConnection(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
+    def set_option(self, level: int, option: int, value: int) -> None:
+        """Of the connection's socket."""
+        if self._transport is not None:
+            self._transport.get_extra_info("socket").setsockopt(level, option, value)
+
     def send(self, request: bytes, receiver: Receiver) -> None:
         """Starts an exchange. The connection must be idle."""
         assert self._transport is not None
@@ -126,6 +138,13 @@ class WorkerConnection(asyncio.Protocol):
     @property
     def is_busy(self) -> bool:
         return self._receiver is not None
+
+    @property
+    def heard_s(self) -> float:
+        """When the last bytes came, as far as this exchange or the one before it tells; else 0."""
+        if not self.is_busy:
+            return self.idle_since_s
+        return self.waits_since_s if self.has_answered else 0.0
 
     @property
     def is_open(self) -> bool:
@@ -274,6 +293,7 @@ class Pool:
                 )
         except (OSError, TimeoutError) as error:
             raise WorkerUnreachable(f"{address}: no connection ({error or 'timed out'})") from error
+        _notice_death(made)
         self._all.add(made)
         return made
 
@@ -294,6 +314,10 @@ class Pool:
     def awaits(self, address: str) -> bool:
         """Whether the worker owes an answer."""
         return any(one.is_busy for one in self._all if one.address == address)
+
+    def has_heard(self, address: str, since_s: float) -> bool:
+        """Whether bytes came from the worker since then: a sign of life, whatever probes say."""
+        return any(one.heard_s > since_s for one in self._all if one.address == address)
 
     def give_up(self, address: str) -> None:
         """Waits no longer for the worker's answers: those not begun may be had elsewhere."""
@@ -326,3 +350,11 @@ class Pool:
             limit_s = self._deadlines.between_bytes_s if connection.has_answered else self._deadlines.first_byte_s
             if limit_s and connection.waits_since_s and now_s - connection.waits_since_s > limit_s:
                 connection.fail(AnswerCut(f"the worker was silent for {limit_s:g} s"))
+
+
+def _notice_death(connection: WorkerConnection) -> None:
+    """Options that this system does not know are left out."""
+    connection.set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            connection.set_option(socket.IPPROTO_TCP, option, value)

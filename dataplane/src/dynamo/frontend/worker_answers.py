@@ -44,6 +44,11 @@ class _Body(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
+def serves_nobody(answer: Answer) -> bool:
+    """Engines say so while they shut down; nothing of the request was begun."""
+    return answer.status == 503
+
+
 def error_of(answer: Answer) -> RequestError | None:
     """The error to give the client; None for a success."""
     if answer.status < 400:

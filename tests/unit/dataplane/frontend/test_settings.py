@@ -17,7 +17,7 @@ def test_defaults_are_upstreams() -> None:
     assert (settings.host, settings.port, settings.discovery) == ("0.0.0.0", 8000, "file")
     assert settings.limits.body_bytes == 192 * 2**20
     assert settings.policy.overload_status == 529
-    assert (settings.drain_s, settings.policy.inhibit_s) == (5.0, 5.0)
+    assert (settings.drain_s, settings.policy.inhibit_s) == (30.0, 5.0)
     assert settings.router.mode is Mode.ROUND_ROBIN
     assert warnings == ()
 

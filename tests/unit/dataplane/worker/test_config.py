@@ -31,7 +31,10 @@ def test_operator_environment_is_read() -> None:
 
     assert (config.namespace, config.component, config.name) == ("default-agg-0a1b2c3d", "decode", "agg-decode-0")
     assert (config.system_port, config.lora_enabled, config.grace_s, config.drain_s) == (9090, True, 0.5, 7.0)
-    assert (config.discovery_backend, dict(config.discovery_env)) == ("mem", {"DYN_FILE_KV": "/kv"})
+    assert (config.discovery_backend, dict(config.discovery_env)) == (
+        "mem",
+        {"DYN_FILE_KV": "/kv", "POD_NAME": "agg-decode-0"},
+    )
 
 
 def test_defaults_are_upstreams() -> None:
