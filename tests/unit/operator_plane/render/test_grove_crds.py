@@ -26,7 +26,7 @@ def validator() -> Draft202012Validator:
     return set_validator()
 
 
-def _cases() -> list[Case]:
+def graph_cases() -> list[Case]:
     """Every graph with a known rendering, once."""
     found: dict[str, Case] = {}
     for pathway in sorted((CORPUS / "rendered").glob("*")):
@@ -37,7 +37,10 @@ def _cases() -> list[Case]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.manifest) for case in _cases()])
+CASES = [pytest.param(case, id=case.manifest) for case in graph_cases()]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_groves_schema_accepts_every_manifest(validator: Draft202012Validator, case: Case) -> None:
     (document,) = (each for each in render(graph_of(case), GROVE) if each["kind"] == "PodCliqueSet")
     assert violations(validator, document) == []
