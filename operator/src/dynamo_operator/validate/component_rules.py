@@ -42,6 +42,7 @@ class Graph:
 def check_component(component: ComponentView, graph: Graph) -> Iterator[Violation]:
     yield from _check_type(component)
     yield from _check_version(component, graph)
+    yield from _check_nodes(component, graph)
     yield from _check_grove_fields(component, graph)
     yield from _check_shared_memory(component)
     yield from _check_compilation_cache(component, graph.backend)
@@ -72,6 +73,16 @@ def _check_version(component: ComponentView, graph: Graph) -> Iterator[Violation
             "X.Y.Z here, or a tag like 1.5.0 on the image",
             found=f'image "{image}"',
         )
+
+
+def _check_nodes(component: ComponentView, graph: Graph) -> Iterator[Violation]:
+    """Pods on several nodes are started and replaced as one, which takes somebody who does that."""
+    if not component.is_multinode or graph.context.has_leader_worker_sets or graph.pathway is Pathway.GROVE:
+        return
+    # What was found says no count: a count that changes later is then no new violation.
+    found = "several nodes per replica"
+    problem = "needs LeaderWorkerSet or Grove, which this cluster does not have"
+    yield component.field["multinode"].broken(problem, "nothing", found=found)
 
 
 def _check_grove_fields(component: ComponentView, graph: Graph) -> Iterator[Violation]:

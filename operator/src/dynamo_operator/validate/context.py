@@ -18,6 +18,7 @@ class Context:
     """Facts about the cluster. The defaults are a plain cluster, and what a laptop can run."""
 
     has_grove: bool = False
+    has_leader_worker_sets: bool = False
     has_inference_pools: bool = False
     """The Gateway API Inference Extension is installed; endpoint pickers need it."""
     has_checkpoints: bool = False

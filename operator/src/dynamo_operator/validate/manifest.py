@@ -15,7 +15,7 @@ from dynamo_operator.validate.crds import GROUP, Crd, load_crds
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.graph import check_graph, check_switches, pathway_of
 from dynamo_operator.validate.models import check_model
-from dynamo_operator.validate.rendered_names import check_rendered_names
+from dynamo_operator.validate.rendered_names import SET_LENGTH, check_rendered_names
 from dynamo_operator.validate.structure import check_structure
 from dynamo_operator.validate.text_forms import (
     LABEL_FORM,
@@ -136,9 +136,11 @@ def _check_standalone(root: Field, context: Context) -> Iterator[Violation]:
 
 def _check_standalone_name(name: Field, component: ComponentView) -> Iterator[Violation]:
     """Its Service, and the label that selects its pods, have the object's name."""
-    limit = LABEL_LENGTH - 2 if component.is_multinode else LABEL_LENGTH
-    if len(name.text) > limit:
-        yield name.broken(f"its Service would have {len(name.text)} characters", f"at most {limit}")
+    if len(name.text) > LABEL_LENGTH:
+        yield name.broken(f"its Service would have {len(name.text)} characters", f"at most {LABEL_LENGTH}")
+    elif component.is_multinode and len(name.text) + 2 > SET_LENGTH:
+        found = f'its LeaderWorkerSet "{name.text}-0" would have {len(name.text) + 2} characters'
+        yield name.broken(found, f"at most {SET_LENGTH - 2} for its own name, so that the labels of its pods fit")
     elif name.text and name.text[0].isdigit():
         yield name.broken("a Service named like it must start with a letter", "a name that starts with a letter")
 

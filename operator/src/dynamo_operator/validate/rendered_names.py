@@ -16,6 +16,8 @@ from dynamo_operator.validate.violation import Violation
 
 HASH_SUFFIX = "-01234567"  # a worker generation's: '-' and 8 hexadecimal digits
 GROVE_LENGTH = 45  # graph and component together; Grove adds the rest of a pod's name
+# A LeaderWorkerSet's pods carry `<set>-<group>-<revision>` as a label value: 99 groups, 10 characters of revision.
+SET_LENGTH = LABEL_LENGTH - len("-99") - len("-0123456789")
 GLOBAL_NAMESPACE = "dynamo"
 
 
@@ -60,7 +62,8 @@ def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> 
         )
     elif component.is_alpha and not is_label(component.name.lower().replace(".", "-")):
         yield component.name_field.broken("not a component name", "letters, digits and inner '-'")
-    elif component.is_multinode and pathway is Pathway.COMPONENT and len(rendered) + 2 > LABEL_LENGTH:
+    elif component.is_multinode and pathway is Pathway.COMPONENT and len(rendered) + 2 > SET_LENGTH:
         yield component.name_field.broken(
-            f'its LeaderWorkerSet "{rendered}-0" has {len(rendered) + 2} characters', f"at most {LABEL_LENGTH}"
+            f'its LeaderWorkerSet "{rendered}-0" has {len(rendered) + 2} characters',
+            f"at most {SET_LENGTH}, so that the labels of its pods fit",
         )

@@ -63,6 +63,26 @@ GMS = a_component(
             f"{MAIN}.command",
             "nothing",
             "python3",
+            Context(has_leader_worker_sets=True),
+        ),
+        wrong(
+            "nobody-to-run-several-nodes",
+            beta(f"{WORKER}.multinode", {"nodeCount": 2}),
+            f"{WORKER}.multinode",
+            "several nodes",
+            "nothing",
+        ),
+        wrong(
+            "grove-refused-by-the-graph",
+            with_(
+                beta(f"{WORKER}.multinode", {"nodeCount": 2}),
+                "metadata.annotations",
+                {"nvidia.com/enable-grove": "false"},
+            ),
+            f"{WORKER}.multinode",
+            "several nodes",
+            "nothing",
+            Context(has_grove=True),
         ),
         wrong(
             "strategy",

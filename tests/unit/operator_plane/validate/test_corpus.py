@@ -18,7 +18,7 @@ Convert = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 CORPUS = SHARED / "corpus"
 CONTEXTS = {
     "component": Context(),
-    "lws": Context(),
+    "lws": Context(has_leader_worker_sets=True),
     "grove": Context(has_grove=True),
     "gaie": Context(has_inference_pools=True),
 }
@@ -115,7 +115,9 @@ def stored_documents(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", stored_objects())
 def test_what_upstreams_operator_stores_is_accepted(path: Path) -> None:
-    context = Context(has_grove="grove" in path.parts, has_inference_pools=True, namespace="n")
+    context = Context(
+        has_grove="grove" in path.parts, has_leader_worker_sets=True, has_inference_pools=True, namespace="n"
+    )
     for document in stored_documents(path):
         for owner in document["metadata"].get("ownerReferences", []):
             owner.setdefault("uid", "removed-from-the-corpus")

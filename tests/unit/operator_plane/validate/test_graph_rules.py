@@ -64,6 +64,14 @@ GROVE = Context(has_grove=True)
             GROVE,
         ),
         wrong(
+            "leader-worker-set-name-too-long",
+            a_graph(a_component("decode-two", multinode={"nodeCount": 2}), name="g" * 28),
+            "spec.components[0].name",
+            '"decode-two"',
+            "at most 49",
+            Context(has_leader_worker_sets=True),
+        ),
+        wrong(
             "namespace-and-name-too-long",
             a_graph(a_component("f", "frontend"), name="g" * 50),
             "metadata.name",

@@ -22,6 +22,7 @@ POWER = "dynamo.nvidia.com/gpu-power-limit"
 ADAPTED = with_(a_graph(), f"{WORKER}.scalingAdapter", {})
 POWERED = with_(a_graph(), f"{WORKER}.podTemplate.metadata", {"annotations": {POWER: "300"}})
 GROVE = Context(has_grove=True)
+GROUPS = Context(has_leader_worker_sets=True)
 
 
 def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context: Context | None = None) -> Any:
@@ -43,7 +44,7 @@ def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context
             a_graph(backendFramework="sglang"),
             "spec.backendFramework",
         ),
-        change("to-multinode", a_graph(), with_(a_graph(), f"{WORKER}.multinode", {}), f"{WORKER}.multinode"),
+        change("to-multinode", a_graph(), with_(a_graph(), f"{WORKER}.multinode", {}), f"{WORKER}.multinode", GROUPS),
         change(
             "min-available",
             with_(with_(a_graph(), f"{WORKER}.replicas", 2), f"{WORKER}.minAvailable", 1),
