@@ -37,6 +37,7 @@ CONTEXTS = {
     "component": CONTEXT,
     "gaie": CONTEXT,
     "lws": replace(CONTEXT, has_leader_worker_sets=True),
+    "grove": replace(CONTEXT, has_grove=True),
 }
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

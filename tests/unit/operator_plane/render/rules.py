@@ -53,11 +53,26 @@ def _values(theirs: Any, ours: Any) -> Callable[[Difference], bool]:
 
 def _same_picker_config(difference: Difference) -> bool:
     theirs, ours = (yaml.safe_load(str(side)) for side in (difference.theirs, difference.ours))
-    return _without_blanks(theirs) == ours
+    return bool(_without_blanks(theirs) == ours)
 
 
 def _same_plugins(difference: Difference) -> bool:
     return bool(_without_blanks(difference.theirs) == difference.ours)
+
+
+def _same_launch(difference: Difference) -> bool:
+    """Two scripts that start the same ranks on the same hosts with the same environment, or an SSH server."""
+    theirs, ours = (_launch(str(script)) for (script,) in (difference.theirs, difference.ours))
+    return bool(theirs == ours and theirs is not None)
+
+
+def _launch(script: str) -> tuple[object, ...] | None:
+    if "mpirun" not in script:
+        return ("sshd",) if "/usr/sbin/sshd -D -f " in script else None
+    size = re.search(r" -n (\d+) -H (\S+) ", script)
+    assert size is not None
+    engine = script.partition(" bash -c ")[2].strip()
+    return size.groups(), sorted(re.findall(r"-x (\w+)", script)), engine
 
 
 def _without_blanks(value: Any) -> Any:
@@ -69,6 +84,8 @@ def _without_blanks(value: Any) -> Any:
 _ANY = ".*"
 _GRAPHS_CHILD = "DynamoComponentDeployment"
 _CONTAINER = r"/spec/template/spec/containers\[[^]]+\]"
+_GANG = "PodCliqueSet"
+_GANG_CONTAINER = r"/spec/template/cliques\[[^]]+\]/spec/podSpec/containers\[[^]]+\]"
 
 RULES = (
     Rule("R1", _ANY, r"/metadata/annotations/nvidia\.com/last-applied-(generation|hash)", _only_theirs),
@@ -76,6 +93,7 @@ RULES = (
     Rule("R3", _GRAPHS_CHILD, r"/metadata/finalizers", _values(["nvidia.com/finalizer"], ABSENT)),
     Rule("R4", f"{_GRAPHS_CHILD}|DynamoGraphDeploymentScalingAdapter", r"/status", _only_theirs),
     Rule("R6", "Deployment", rf"{_CONTAINER}/livenessProbe/failureThreshold", _values(1, 3)),
+    Rule("R6", _GANG, rf"{_GANG_CONTAINER}/livenessProbe/failureThreshold", _values(1, 3)),
     Rule("R7", "Deployment", rf"{_CONTAINER}/args", _values(["-m", "dynamo.frontend"], ABSENT)),
     Rule("R8", "Deployment", rf"{_CONTAINER}/ports\[system\]", _only_ours),
     Rule("R9", "Service", r"/spec/ports\[system\]/targetPort", _values("system", "system-0")),
@@ -93,6 +111,8 @@ RULES = (
     Rule("R14", "Secret", "", _key_pair),
     Rule("R15", "LeaderWorkerSet", "", _only_ours),
     Rule("R15", "Service", "", _only_ours_of_workers),
+    Rule("R16", _GANG, rf"{_GANG_CONTAINER}/resources", _values({}, ABSENT)),
+    Rule("R17", _GANG, rf"{_GANG_CONTAINER}/args", _same_launch),
 )
 # Generation hashes are made equal before comparing, so this one covers no single difference.
 HASH_RULE = "R5"

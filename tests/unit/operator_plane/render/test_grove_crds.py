@@ -10,15 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dynamo_operator.render import RenderError, render
-from tests.unit.operator_plane.render.corpus import CONTEXT, CORPUS, Case, graph_of
+from tests.unit.operator_plane.render.corpus import CONTEXT, Case, cases, graph_of
 from tests.unit.operator_plane.render.factories import a_component, a_context, a_graph, rendered
 from tests.unit.operator_plane.render.grove_crds import set_validator, violations
 
 Document = dict[str, Any]
 
 GROVE = dataclasses.replace(CONTEXT, has_grove=True, gang_scheduler="kai-scheduler")
-# Upstream admits its unknown component types and fails later; here admission refuses them.
-REFUSED = "extra/v1alpha1/main-and-default-types.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +26,7 @@ def validator() -> Draft202012Validator:
 
 def graph_cases() -> list[Case]:
     """Every graph with a known rendering, once."""
-    found: dict[str, Case] = {}
-    for pathway in sorted((CORPUS / "rendered").glob("*")):
-        for oracle in sorted(pathway.rglob("*.objects.yaml")):
-            case = Case(str(oracle.relative_to(pathway)).removesuffix(".objects.yaml"), oracle)
-            if "\nkind: DynamoGraphDeployment\n" in case.source.read_text() and case.manifest != REFUSED:
-                found.setdefault(case.manifest, case)
-    return list(found.values())
+    return list({case.manifest: case for case in cases()}.values())
 
 
 CASES = [pytest.param(case, id=case.manifest) for case in graph_cases()]
