@@ -55,7 +55,6 @@ class Election:
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        on_change: Callable[[bool], None],
         timing: Timing = Timing(),
     ) -> None:
         self._api = api
@@ -63,11 +62,11 @@ class Election:
         self._identity = identity
         self._clock = clock
         self._now = now
-        self._on_change = on_change
         self._timing = timing
         self._seen: Sighting | None = None
         self._valid_until_s = float("-inf")
         self._is_leading = False
+        self._on_change: Callable[[bool], None] = _nobody
 
     @property
     def is_leading(self) -> bool:
@@ -77,8 +76,9 @@ class Election:
         if not self.is_leading:
             raise Deposed(f"{self._identity} does not hold {self._ref}")
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, on_change: Callable[[bool], None]) -> None:
+        """Until cancelled; `on_change` hears when leading begins and ends."""
+        self._on_change = on_change
         while True:
             is_fine = await self._round()
             await asyncio.sleep(self._timing.interval_s if is_fine else self._timing.retry_s)
@@ -137,3 +137,23 @@ class Election:
             self._is_leading = is_leading
             log.info("leadership lease=%s identity=%s leading=%s", self._ref, self._identity, is_leading)
             self._on_change(is_leading)
+
+
+def _nobody(_: bool) -> None:
+    return None
+
+
+class Unopposed:
+    """A single replica without a lease, as the bare configuration has it."""
+
+    is_leading = True
+
+    def fence(self) -> None:
+        return None
+
+    async def run(self, on_change: Callable[[bool], None]) -> None:
+        on_change(True)
+        await asyncio.Event().wait()
+
+    async def release(self) -> None:
+        return None

@@ -82,11 +82,14 @@ class Queue:
         self._dirty[work] = None
         self._pump()
 
+    def mark_all(self, works: Iterable[Work]) -> None:
+        for work in works:
+            self.mark(work)
+
     def resume(self, works: Iterable[Work]) -> None:
         """Begin, or begin again, with everything dirty."""
         self._is_paused = False
-        for work in works:
-            self.mark(work)
+        self.mark_all(works)
 
     def pause(self) -> None:
         """Forget what waits; passes in flight end by themselves, held back by the fence."""

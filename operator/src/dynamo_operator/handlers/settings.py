@@ -100,7 +100,7 @@ class Orchestrator(_Group, frozen=True):
     """enabled: unset takes it if the cluster serves it."""
 
     enabled: bool | None = None
-    termination_delay: str = "15m"
+    termination_delay: Duration = Duration(15 * 60)
 
 
 class Enabled(_Group, frozen=True):

@@ -22,6 +22,7 @@ from dynamo_operator.kube.errors import Gone, KubeError, Throttled, Unreachable
 from dynamo_operator.kube.events import Notice, Recorder
 from dynamo_operator.kube.live import FIELD_MANAGER, live_of
 from dynamo_operator.kube.objects import Document, Kind, Live, Ref, ref_of
+from dynamo_operator.kube.packed import Packed, pack
 
 DEADLINE_S = 15.0  # an admission webhook may take 10 s of it
 PAGE_SIZE = 500
@@ -41,14 +42,22 @@ def unfenced() -> None:
 class Client:
     """`fence` is called when the connection stands and the body is about to leave; it raises Deposed to hold it back.
 
-    `deadline_s` bounds one call with all its tries.
+    `on_written` hears what the API server answered to a write into an object: what we wrote is known at once, whatever
+    the watches' delay. `deadline_s` bounds one call with all its tries.
     """
 
     def __init__(
-        self, http: httpx2.AsyncClient, *, fence: Fence = unfenced, deadline_s: float = DEADLINE_S, tries: int = TRIES
+        self,
+        http: httpx2.AsyncClient,
+        *,
+        fence: Fence = unfenced,
+        on_written: Callable[[Packed], None] = lambda _: None,
+        deadline_s: float = DEADLINE_S,
+        tries: int = TRIES,
     ) -> None:
         self._http = http
         self._fence = fence
+        self._on_written = on_written
         self._deadline_s = deadline_s
         self._tries = tries
         self._recorder = Recorder(self, clock=lambda: datetime.now(UTC))
@@ -78,7 +87,7 @@ class Client:
 
     async def patch(self, ref: Ref, operations: list[dict[str, Any]], *, subresource: str = "") -> Live:
         answer = await self._call("PATCH", path_of(ref, subresource), _manager(), operations, _JSON_PATCH)
-        return live_of(answer, ref.kind)
+        return self._written(answer, ref.kind) if subresource in {"", "status"} else live_of(answer, ref.kind)
 
     async def merge(self, ref: Ref, change: Document) -> Live:
         """JSON merge patch (RFC 7386) of an object that is ours alone, such as an Event."""
@@ -126,7 +135,11 @@ class Client:
     async def _apply(self, document: Document, force: str, *, subresource: str) -> Live:
         ref = ref_of(document, "")
         query = {**_manager(), "force": force}
-        return live_of(await self._call("PATCH", path_of(ref, subresource), query, document, _APPLY), ref.kind)
+        return self._written(await self._call("PATCH", path_of(ref, subresource), query, document, _APPLY), ref.kind)
+
+    def _written(self, answer: Document, kind: Kind) -> Live:
+        self._on_written(pack(answer, kind))
+        return live_of(answer, kind)
 
     async def _pages(self, path: str, query: dict[str, str]) -> AsyncIterator[list[dict[str, Any]]]:
         position = ""
