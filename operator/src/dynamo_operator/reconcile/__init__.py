@@ -7,6 +7,21 @@ nothing that cannot be rebuilt from live objects. Callers: the handlers' queue, 
 
 from __future__ import annotations
 
+from dynamo_operator.reconcile.admission import Admission, FrontendAdmission
+from dynamo_operator.reconcile.component_deployments import ComponentDeploymentController
+from dynamo_operator.reconcile.graphs import GraphController
 from dynamo_operator.reconcile.ports import Controller, Happening, Kube, Outcome, Store
+from dynamo_operator.reconcile.surroundings import Surroundings
 
-__all__ = ["Controller", "Happening", "Kube", "Outcome", "Store"]
+__all__ = [
+    "Admission",
+    "ComponentDeploymentController",
+    "Controller",
+    "FrontendAdmission",
+    "GraphController",
+    "Happening",
+    "Kube",
+    "Outcome",
+    "Store",
+    "Surroundings",
+]

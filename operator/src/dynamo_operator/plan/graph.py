@@ -1,0 +1,289 @@
+"""What a graph's pass does: `survey` sorts what is there, `decide` says what to apply and what to delete. Pure.
+
+Generations of workers are recognised by their live component deployments alone: one that the graph's present spec does
+not render is an old generation, which lives on, rendered from its own spec, until the rollout has drained it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dynamo_operator.api import WORKER_TYPES, Component, Graph, SpecError, parse_component_deployment, parse_graph
+from dynamo_operator.kube import Live, Ref
+from dynamo_operator.kube.objects import (
+    CLAIM_TEMPLATE,
+    COMPONENT_DEPLOYMENT,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    DESTINATION_RULE,
+    INFERENCE_POOL,
+    INGRESS,
+    LEADER_WORKER_SET,
+    POD_CLIQUE_SET,
+    POD_GROUP,
+    ROLE,
+    ROLE_BINDING,
+    SCALING_ADAPTER,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    VIRTUAL_SERVICE,
+)
+from dynamo_operator.plan.intents import Intent, intents
+from dynamo_operator.plan.restart import Progress, Restart, restart_spec, restart_step
+from dynamo_operator.plan.rollout import Generation, Roll, limits, targets
+from dynamo_operator.plan.workloads import Lack, is_workload, read_workload, restart_ids, with_replicas, with_restart
+from dynamo_operator.render import RenderContext, RenderError, names, render, render_component_deployment
+from dynamo_operator.render.workloads import Backing, component_workloads
+
+# Objects that are deleted when they are no longer rendered. Claims are not among them: they hold data, and go only with
+# their graph.
+PRUNED_KINDS = frozenset(
+    {
+        CLAIM_TEMPLATE,
+        COMPONENT_DEPLOYMENT,
+        CONFIG_MAP,
+        DEPLOYMENT,
+        DESTINATION_RULE,
+        INFERENCE_POOL,
+        INGRESS,
+        LEADER_WORKER_SET,
+        POD_CLIQUE_SET,
+        POD_GROUP,
+        ROLE,
+        ROLE_BINDING,
+        SCALING_ADAPTER,
+        SERVICE,
+        SERVICE_ACCOUNT,
+        VIRTUAL_SERVICE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A live component deployment with the workload that it controls."""
+
+    component: str
+    hash8: str
+    deployment: Live
+    workload: Live | None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One look at a graph.
+
+    children: all that the graph or one of its component deployments controls.
+    backings: the object that runs each component of the present spec.
+    current: parts of the present spec, by component; those not made yet are absent. old: earlier generations of
+    workers, oldest first. removed: component deployments of other components that the graph no longer has.
+    """
+
+    root: Live
+    graph: Graph
+    context: RenderContext
+    intents: tuple[Intent, ...]
+    backings: Mapping[str, Backing]
+    children: Mapping[Ref, Live]
+    current: Mapping[str, Part]
+    old: tuple[Part, ...]
+    removed: tuple[Live, ...]
+
+    @property
+    def is_rolling(self) -> bool:
+        return any(part.workload is not None for part in self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a rollout needs to know beyond the watched objects.
+
+    admitted: pods that every ready frontend knows; None where readiness alone decides.
+    with_pods: component deployments whose pods are not all gone, of those that the Recreate strategy waits for.
+    """
+
+    admitted: frozenset[str] | None = None
+    with_pods: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do. `removals` are deleted after everything is applied; `refusals` could not be rendered."""
+
+    intents: tuple[Intent, ...]
+    removals: tuple[Live, ...]
+    rolls: tuple[Roll, ...]
+    restart: Restart
+    refusals: tuple[str, ...] = field(default=())
+
+
+def survey(root: Live, children: Iterable[Live], context: RenderContext) -> Survey:
+    """Raises SpecError or RenderError where the graph cannot be understood or rendered."""
+    graph = parse_graph(root.document)
+    wanted = intents(render(graph, context), root.ref.namespace)
+    by_ref = {child.ref: child for child in children}
+    names_wanted = {intent.ref for intent in wanted if intent.ref.kind == COMPONENT_DEPLOYMENT}
+    parts = [_part(live, by_ref.values()) for live in by_ref.values() if _is_part(live, root)]
+    others = [part for part in parts if part.deployment.ref not in names_wanted]
+    return Survey(
+        root=root,
+        graph=graph,
+        context=context,
+        intents=wanted,
+        backings=component_workloads(graph, context),
+        children=by_ref,
+        current={part.component: part for part in parts if part.deployment.ref in names_wanted},
+        old=tuple(sorted((part for part in others if _is_worker(part.deployment)), key=_age)),
+        removed=tuple(part.deployment for part in others if not _is_worker(part.deployment)),
+    )
+
+
+def decide(seen: Survey, facts: Facts) -> Plan:
+    """The plan of one pass; the same survey and facts give the same plan."""
+    rolls = rolls_of(seen, facts)
+    replicas = targets(rolls)
+    drained = [part for part in seen.old if is_drained(part, facts)]
+    kept, refusals = _old_intents(seen, [part for part in seen.old if part not in drained])
+    restart = restart_step(
+        restart_spec(seen.root.document),
+        (seen.root.document.get("status") or {}).get("restart"),
+        _progress(seen),
+        is_rolling=seen.is_rolling,
+    )
+    present = {intent.ref for intent in seen.intents}
+    wanted = [*seen.intents, *(intent for intent in kept if intent.ref not in present)]
+    return Plan(
+        intents=tuple(_adjusted(intent, seen, replicas, restart) for intent in wanted),
+        removals=_removals(seen, drained, {intent.ref for intent in wanted}),
+        rolls=rolls,
+        restart=restart,
+        refusals=refusals,
+    )
+
+
+def rolls_of(seen: Survey, facts: Facts) -> tuple[Roll, ...]:
+    """The rollout of every worker component, those included that the graph no longer has."""
+    workers = {each.name: each for each in seen.graph.components if each.is_worker}
+    if not any(intent.ref.kind == COMPONENT_DEPLOYMENT for intent in seen.intents):
+        workers = {}  # not run by component deployments: whatever runs them replaces them in its own way
+    removed = dict.fromkeys(part.component for part in seen.old if part.component not in workers)
+    return (*(_roll(each, seen, facts) for each in workers.values()), *(_ending(name, seen, facts) for name in removed))
+
+
+def _roll(component: Component, seen: Survey, facts: Facts) -> Roll:
+    intent = next(
+        each
+        for each in seen.intents
+        if each.ref.kind == COMPONENT_DEPLOYMENT
+        and each.document["metadata"]["labels"][names.COMPONENT] == component.name
+    )
+    part = seen.current.get(component.name)
+    fresh = Generation(intent.ref.name, intent.document["metadata"]["labels"].get(names.WORKER_HASH, ""))
+    new = fresh if part is None or part.deployment.is_terminating else _generation(part, facts, is_new=True)
+    annotations = {
+        **component.preserved.annotations,
+        **((intent.document["spec"]["podTemplate"].get("metadata") or {}).get("annotations") or {}),
+    }
+    old = _old_generations(component.name, seen, facts)
+    return Roll(component.name, component.replicas, limits(component.replicas, annotations), new, old)
+
+
+def _ending(component: str, seen: Survey, facts: Facts) -> Roll:
+    return Roll(component, 0, limits(0, {}), Generation("", ""), _old_generations(component, seen, facts))
+
+
+def _old_generations(component: str, seen: Survey, facts: Facts) -> tuple[Generation, ...]:
+    parts = (part for part in seen.old if part.component == component)
+    return tuple(_generation(part, facts) for part in parts if part.workload and not part.deployment.is_terminating)
+
+
+def _generation(part: Part, facts: Facts, *, is_new: bool = False) -> Generation:
+    name = part.deployment.ref.name
+    if part.workload is None or part.workload.is_terminating:
+        return Generation(name, part.hash8, has_pods=name in facts.with_pods)
+    workload = read_workload(part.workload)
+    available = workload.serving
+    if is_new and facts.admitted is not None:
+        available = min(available, sum(pod.startswith(f"{name}-") for pod in facts.admitted))
+    return Generation(name, part.hash8, workload.desired, workload.replicas, available, name in facts.with_pods)
+
+
+def _progress(seen: Survey) -> Mapping[str, Progress]:
+    """How far each component's restart is; on Grove the set carries all templates, and its parts the readiness."""
+    sets = [live for ref, live in seen.children.items() if ref.kind == POD_CLIQUE_SET]
+    ids = {name: id_ for live in sets for name, id_ in restart_ids(live).items()}
+    found = {}
+    for name, backing in seen.backings.items():
+        live = seen.children.get(Ref(backing.kind, seen.root.ref.namespace, backing.names[0]))
+        if live is None:
+            found[name] = Progress(ids.get(name), is_ready=False)
+            continue
+        workload = read_workload(live)
+        identifier = {**ids, **restart_ids(live)}.get(name)
+        found[name] = Progress(identifier, workload.is_ready, workload.lack is Lack.STUCK)
+    return found
+
+
+def _adjusted(intent: Intent, seen: Survey, replicas: Mapping[str, int], restart: Restart) -> Intent:
+    """A workload with the replicas that the rollout allows and the restarts that made its pods."""
+    document = intent.document
+    if is_workload(intent.ref.kind) and intent.owner is not None and intent.owner.name in replicas:
+        document = with_replicas(document, replicas[intent.owner.name])
+    live = seen.children.get(intent.ref)
+    is_old = intent.owner is not None and any(intent.owner == part.deployment.ref for part in seen.old)
+    ids = (restart_ids(live) if live else {}) if is_old else restart.ids
+    return Intent(intent.ref, with_restart(document, ids), intent.owner)
+
+
+def _old_intents(seen: Survey, parts: list[Part]) -> tuple[list[Intent], tuple[str, ...]]:
+    """Children of old generations, rendered from their own component deployments."""
+    kept: list[Intent] = []
+    refusals = []
+    for part in parts:
+        try:
+            deployment = parse_component_deployment(part.deployment.document)
+            kept += intents(render_component_deployment(deployment, seen.context), seen.root.ref.namespace)
+        except (SpecError, RenderError) as error:
+            refusals.append(f"{part.deployment.ref.kind.name} {part.deployment.ref.name}: {error}")
+    return kept, tuple(refusals)
+
+
+def _removals(seen: Survey, drained: list[Part], wanted: set[Ref]) -> tuple[Live, ...]:
+    ended = [*seen.removed, *(part.deployment for part in drained)]
+    # What an old or ended component deployment controls goes with it.
+    leaving = {live.uid for live in ended} | {part.deployment.uid for part in seen.old}
+    stray = [
+        live
+        for ref, live in seen.children.items()
+        if ref.kind in PRUNED_KINDS
+        and ref.kind != COMPONENT_DEPLOYMENT
+        and ref not in wanted
+        and live.controller_uid not in leaving
+    ]
+    return tuple(live for live in (*ended, *stray) if not live.is_terminating)
+
+
+def is_drained(part: Part, facts: Facts) -> bool:
+    """Nothing of an old generation's component runs any longer."""
+    if part.workload is None:
+        return True
+    return read_workload(part.workload).is_drained and part.deployment.ref.name not in facts.with_pods
+
+
+def _part(live: Live, among: Iterable[Live]) -> Part:
+    mine = (each for each in among if is_workload(each.ref.kind) and each.controller_uid == live.uid)
+    component = live.labels.get(names.COMPONENT) or live.document["spec"].get("name") or live.ref.name
+    return Part(component, live.labels.get(names.WORKER_HASH, ""), live, next(mine, None))
+
+
+def _is_part(live: Live, root: Live) -> bool:
+    return live.ref.kind == COMPONENT_DEPLOYMENT and live.controller_uid == root.uid
+
+
+def _is_worker(live: Live) -> bool:
+    return names.WORKER_HASH in live.labels or live.document["spec"].get("type") in WORKER_TYPES
+
+
+def _age(part: Part) -> tuple[str, str]:
+    return part.deployment.document["metadata"].get("creationTimestamp") or "", part.deployment.ref.name

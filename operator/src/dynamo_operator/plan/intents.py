@@ -1,0 +1,117 @@
+"""What should exist, and whose it is. Pure; called by the graph's and the component deployment's plans.
+
+Owner references of rendered documents name an owner by kind and name; here they become references, and get the uid once
+the owner is there. An object that exists under another controller, or under none, is never taken over.
+
+Shared objects belong to a namespace, not to one graph: the accounts of planners and endpoint pickers with their
+bindings, and a base model's headless Service, which covers the pods of all graphs that serve it. They have no owner, so
+graphs do not fight over them: each applies the same text, and the pass of a graph that is gone or that lost such a
+component deletes those that nothing in the namespace asks for any longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from dynamo_operator.kube import Document, Live, Ref, ref_of
+from dynamo_operator.kube.objects import KINDS, SCALING_ADAPTER, SERVICE
+from dynamo_operator.render import names
+
+SHARED_LABELS = (names.MANAGED_BY, "app.kubernetes.io/managed-by")
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One object as it should be. `owner` controls it, None makes it shared; `document` names no owner."""
+
+    ref: Ref
+    document: Document
+    owner: Ref | None
+
+
+class Standing(Enum):
+    """How an intent finds its object."""
+
+    ABSENT = "absent"
+    OURS = "ours"
+    LEAVING = "leaving"  # it is being deleted, or its owner was: the next pass makes it anew
+    FOREIGN = "foreign"
+
+
+def intents(documents: Iterable[Mapping[str, Any]], namespace: str) -> tuple[Intent, ...]:
+    """Rendered documents as intents, in their order."""
+    return tuple(_intent(document, namespace) for document in documents)
+
+
+def is_model_service(document: Mapping[str, Any]) -> bool:
+    """True for the headless Service over all pods of a base model."""
+    labels = document["metadata"].get("labels") or {}
+    return document["kind"] == SERVICE.name and names.BASE_MODEL_HASH in labels and names.MANAGED_BY in labels
+
+
+def is_shared(live: Live) -> bool:
+    """True for an object of the operator that belongs to a whole namespace."""
+    return live.controller_uid is None and any(live.labels.get(label) == names.OPERATOR for label in SHARED_LABELS)
+
+
+def standing(intent: Intent, live: Live | None, owner_uid: str | None) -> Standing:
+    """Whether the object may be written; `owner_uid` is the controlling owner's, None for shared objects."""
+    if live is None:
+        return Standing.ABSENT
+    if live.is_terminating:
+        return Standing.LEAVING
+    if intent.owner is None:
+        return Standing.OURS if is_shared(live) else Standing.FOREIGN
+    if live.controller_uid == owner_uid:
+        return Standing.OURS
+    return Standing.LEAVING if _had_owner_of_same_name(intent.owner, live) else Standing.FOREIGN
+
+
+def completed(intent: Intent, live: Live | None, owner_uid: str | None) -> Document:
+    """The document to apply: with its owner's uid, and with fields that others write later left as they are."""
+    document = intent.document
+    if live is not None and intent.ref.kind == SCALING_ADAPTER:
+        # Replicas of an adapter are seeded at creation; from then on whoever scales writes them.
+        document = {**document, "spec": {**document["spec"], "replicas": live.document["spec"].get("replicas", 0)}}
+    if intent.owner is None:
+        return document
+    owner = {
+        "apiVersion": intent.owner.kind.api_version,
+        "kind": intent.owner.kind.name,
+        "name": intent.owner.name,
+        "uid": owner_uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return {**document, "metadata": {**document["metadata"], "ownerReferences": [owner]}}
+
+
+def comparable(document: Document, live: Live) -> Document:
+    """The document without the fields that were only seeded; they are not compared with what we applied."""
+    if live.ref.kind != SCALING_ADAPTER or "replicas" in (live.applied.get("spec") or {}):
+        return document
+    return {**document, "spec": {key: value for key, value in document["spec"].items() if key != "replicas"}}
+
+
+def _intent(document: Mapping[str, Any], namespace: str) -> Intent:
+    ref = ref_of(document, namespace)
+    metadata = {key: value for key, value in document["metadata"].items() if key != "ownerReferences"}
+    placed = {**document, "metadata": {**metadata, "namespace": namespace}}
+    return Intent(ref, placed, None if is_model_service(document) else _owner(document, namespace))
+
+
+def _owner(document: Mapping[str, Any], namespace: str) -> Ref | None:
+    for owner in document["metadata"].get("ownerReferences") or ():
+        return Ref(KINDS[owner["apiVersion"], owner["kind"]], namespace, owner["name"])
+    return None
+
+
+def _had_owner_of_same_name(owner: Ref, live: Live) -> bool:
+    """Left over from an owner of the same name that was deleted; garbage collection is on its way."""
+    return any(
+        each.get("controller") and (each["kind"], each["name"]) == (owner.kind.name, owner.name)
+        for each in live.document["metadata"].get("ownerReferences") or ()
+    )

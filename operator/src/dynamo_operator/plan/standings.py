@@ -1,0 +1,76 @@
+"""From what a pass applied to what it reports, and the generation that other clients are told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dynamo_operator.kube import Live, Ref
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
+from dynamo_operator.plan.graph import Facts, Plan, Survey, is_drained
+from dynamo_operator.plan.rollout import serving_hash
+from dynamo_operator.plan.status import Report, Standing
+from dynamo_operator.plan.workloads import Workload, read_workload
+from dynamo_operator.render import component_deployments, names
+
+CURRENT_HASHES = ("nvidia.com/current-worker-hash", "nvidia.com/current-worker-hash-v2")
+
+
+def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live], failures: Sequence[str]) -> Report:
+    """`lives` are the objects as the pass left them; the others are as the survey saw them."""
+    after = {**seen.children, **lives}
+    serving = serving_hash(plan.rolls)
+    left = [part for part in seen.old if part.workload is not None and not is_drained(part, facts)]
+    standings = []
+    for deployment in component_deployments(seen.graph, seen.context):
+        name = deployment.component.name
+        backing = seen.backings[name]
+        hash8 = deployment.labels.get(names.WORKER_HASH)
+        live = after.get(Ref(backing.kind, seen.root.ref.namespace, backing.names[0]))
+        base = deployment.labels[names.NAMESPACE]
+        old = (after.get(part.workload.ref) for part in left if part.workload and part.component == name)
+        is_deployed = Ref(COMPONENT_DEPLOYMENT, seen.root.ref.namespace, deployment.name) in after
+        standings.append(
+            Standing(
+                component=deployment.component,
+                deployment=deployment.name if is_deployed else "",
+                kind=backing.kind,
+                name=backing.names[0],
+                workload=_workload(live),
+                old=tuple(read_workload(each) for each in old if each is not None),
+                runtime_namespace=f"{base}-{serving or hash8}" if hash8 else base,
+            )
+        )
+    return Report(tuple(standings), plan.rolls, bool(left), plan.restart, tuple(failures))
+
+
+def generation_annotations(seen: Survey) -> list[dict[str, Any]]:
+    """JSON Patch that names the workers' generation on the graph, for clients that look there; empty when it does."""
+    hashes = {
+        intent.document["metadata"]["labels"].get(names.WORKER_HASH)
+        for intent in seen.intents
+        if intent.ref.kind == COMPONENT_DEPLOYMENT
+    } - {None}
+    if seen.is_rolling or len(hashes) != 1:
+        return []
+    hash8 = hashes.pop()
+    present = seen.root.document["metadata"].get("annotations")
+    missing = [key for key in CURRENT_HASHES if (present or {}).get(key) != hash8]
+    if not missing:
+        return []
+    # The version test keeps the patch from a graph that was edited or replaced meanwhile.
+    guard = {"op": "test", "path": "/metadata/resourceVersion", "value": seen.root.resource_version}
+    if not present:
+        return [guard, {"op": "add", "path": "/metadata/annotations", "value": dict.fromkeys(missing, hash8)}]
+    return [
+        guard,
+        *({"op": "add", "path": f"/metadata/annotations/{_escaped(key)}", "value": hash8} for key in missing),
+    ]
+
+
+def _workload(live: Live | None) -> Workload | None:
+    return read_workload(live) if live is not None else None
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,198 @@
+"""What a graph and its component deployments report of themselves. Pure; called after a pass has applied its plan.
+
+A status is true of the moment in which it is written: counts come from workloads whose controllers have seen the
+present spec, and a graph is only called ready when no older generation is left and nothing failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dynamo_operator.api import Component
+from dynamo_operator.kube import Kind, Live
+from dynamo_operator.kube.objects import DEPLOYMENT, LEADER_WORKER_SET
+from dynamo_operator.plan.conditions import Status, Verdict, conditions
+from dynamo_operator.plan.features import features
+from dynamo_operator.plan.restart import Restart
+from dynamo_operator.plan.rollout import Roll
+from dynamo_operator.plan.workloads import Lack, Workload
+
+READY = "Ready"
+LONGEST_MESSAGE = 2000  # of the 32768 that the API allows; what does not fit helps nobody
+_ROLLING = ("Pending", "InProgress")
+_REASONS = {Lack.UPDATING: "updating", Lack.PODS: "pods_not_ready", Lack.CAPACITY: "insufficient_capacity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One component as it stands: its present workload, None until it exists, and those of older generations.
+
+    deployment: the name of its component deployment; empty where none runs it.
+    """
+
+    component: Component
+    deployment: str
+    kind: Kind
+    name: str
+    workload: Workload | None
+    old: tuple[Workload, ...] = ()
+    runtime_namespace: str | None = None
+
+    @property
+    def lack(self) -> str:
+        """Why it is not ready, in words; empty when it is."""
+        found = self.workload
+        if found is None or (found.desired != self.component.replicas and not self.old):
+            return "not created yet" if found is None else "being scaled"
+        if self.old:
+            return f"{found.serving}/{self.component.replicas} of the new generation ready"
+        return "" if found.is_ready else f"{found.serving}/{found.desired} ready, {found.lack}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a graph's status says beyond what it said before. `failures` are one sentence each."""
+
+    standings: tuple[Standing, ...]
+    rolls: tuple[Roll, ...]
+    is_rolling: bool  # an older generation is left
+    restart: Restart
+    failures: tuple[str, ...]
+
+
+def graph_status(root: Live, report: Report, now: str) -> Status:
+    """The whole status of a graph; `now` is RFC 3339."""
+    previous = root.document.get("status") or {}
+    is_rolling = report.is_rolling or _is_settling(previous, report)
+    verdict, state = _graph_verdict(report, is_rolling=is_rolling)
+    status: Status = {
+        "observedGeneration": root.generation,
+        "state": state,
+        "conditions": conditions(previous, [verdict], now, root.generation),
+        "components": {each.component.name: component_status(each) for each in report.standings},
+    }
+    rolling = _rolling_update(previous.get("rollingUpdate") or {}, report, now, is_rolling=is_rolling)
+    if rolling:
+        status["rollingUpdate"] = rolling
+    if report.restart.status is not None:
+        status["restart"] = dict(report.restart.status)
+    return status
+
+
+def refused_status(root: Live, reason: str, message: str, now: str) -> Status:
+    """The status of a graph or component deployment that cannot be understood: what runs is left as it is."""
+    previous = root.document.get("status") or {}
+    kind = READY if root.ref.kind.name == "DynamoGraphDeployment" else "Available"
+    verdict = Verdict(kind, False, reason, _shortened(message))
+    kept = {key: previous[key] for key in ("components", "component", "rollingUpdate", "restart") if key in previous}
+    status = {
+        **kept,
+        "observedGeneration": root.generation,
+        "conditions": conditions(previous, [verdict], now, root.generation),
+    }
+    return {**status, "state": "failed"} if kind == READY else status
+
+
+def component_deployment_status(live: Live, standing: Standing, failures: Sequence[str], now: str) -> Status:
+    """The whole status of a component deployment."""
+    workload = standing.workload
+    lack = "; ".join(failures) or ("not created yet" if workload is None else _lack_of(workload))
+    is_ready = not lack
+    kind = {DEPLOYMENT: "Deployment", LEADER_WORKER_SET: "LeaderWorkerSet"}.get(standing.kind, standing.kind.name)
+    message = _shortened(f"{kind} {standing.name} is {'ready' if is_ready else f'not ready: {lack}'}")
+    verdicts = [
+        Verdict("Available", is_ready, f"{kind}{'Ready' if is_ready else 'NotReady'}", message),
+        Verdict("DynamoComponentReady", is_ready, "ComponentReady" if is_ready else "ComponentNotReady", message),
+    ]
+    previous = live.document.get("status") or {}
+    return {
+        "observedGeneration": live.generation,
+        "conditions": conditions(previous, verdicts, now, live.generation),
+        "component": component_status(standing),
+    }
+
+
+def component_status(standing: Standing) -> dict[str, Any]:
+    """Counts over all generations; `updatedReplicas` are those of the present one."""
+    present = (standing.workload,) if standing.workload else ()
+    workloads = (*present, *standing.old)
+    status: dict[str, Any] = {
+        "componentKind": standing.kind.name,
+        "componentNames": [standing.name, *(each.name for each in standing.old)],
+        "replicas": sum(each.replicas for each in workloads),
+        "updatedReplicas": sum(each.updated for each in present),
+        **features(standing.component),
+    }
+    counts = {
+        "readyReplicas": [each.ready for each in workloads],
+        "availableReplicas": [each.available for each in workloads],
+        "scheduledReplicas": [each.scheduled for each in workloads],
+    }
+    for field, values in counts.items():
+        known = [value for value in values if value is not None]
+        if known:
+            status[field] = sum(known)
+    if standing.runtime_namespace:
+        status["runtimeNamespace"] = standing.runtime_namespace
+    return status
+
+
+def _is_settling(previous: Mapping[str, Any], report: Report) -> bool:
+    """The old generations are gone, but the new one does not have all its workers yet."""
+    was_rolling = (previous.get("rollingUpdate") or {}).get("phase") in _ROLLING
+    return was_rolling and any(each.lack for each in report.standings if each.component.is_worker)
+
+
+def _graph_verdict(report: Report, *, is_rolling: bool) -> tuple[Verdict, str]:
+    lacks = {each.component.name: each.lack for each in report.standings if each.lack}
+    listed = "; ".join(f"{name}: {lack}" for name, lack in lacks.items())
+    if report.failures:
+        message = _shortened("; ".join(report.failures))
+        return Verdict(READY, False, "failed_to_reconcile_the_resources", message), "failed"
+    if is_rolling:
+        message = _shortened(f"Workers are being replaced: {listed or 'the old generation is draining'}")
+        return Verdict(READY, False, "rolling_update_in_progress", message), "pending"
+    if lacks:
+        return Verdict(READY, False, _reason(report), _shortened(f"Resources not ready: {listed}")), "pending"
+    if (report.restart.status or {}).get("phase") in ("Pending", "Restarting"):
+        names = ", ".join((report.restart.status or {}).get("inProgress") or ())
+        return Verdict(READY, False, "updating", f"Restarting: {names}"), "pending"
+    return Verdict(READY, True, "all_resources_are_ready", "All resources are ready"), "successful"
+
+
+def _reason(report: Report) -> str:
+    """One reason where Grove's components lack the same, which tells capacity from readiness; else the general one."""
+    lacking = [each.workload for each in report.standings if each.lack]
+    if any(each is None or each.scheduled is None for each in lacking):
+        return "some_resources_are_not_ready"
+    reasons = {_REASONS.get(each.lack, "updating") for each in lacking if each is not None}
+    return reasons.pop() if len(reasons) == 1 else "mixed_not_ready_reasons"
+
+
+def _rolling_update(previous: Mapping[str, Any], report: Report, now: str, *, is_rolling: bool) -> Mapping[str, Any]:
+    was_rolling = previous.get("phase") in _ROLLING
+    if not is_rolling:
+        if not was_rolling:
+            return previous
+        updated = [roll.component for roll in report.rolls if roll.desired or roll.new.name]
+        return {**previous, "phase": "Completed", "endTime": now, "updatedComponents": updated}
+    has_started = any(roll.new.replicas for roll in report.rolls)
+    return {
+        "phase": "InProgress" if has_started or previous.get("phase") == "InProgress" else "Pending",
+        "startTime": previous["startTime"] if was_rolling and previous.get("startTime") else now,
+        "updatedComponents": [roll.component for roll in report.rolls if _is_updated(roll)],
+    }
+
+
+def _is_updated(roll: Roll) -> bool:
+    return bool(roll.new.name) and roll.new.available >= roll.desired and not any(old.replicas for old in roll.old)
+
+
+def _lack_of(workload: Workload) -> str:
+    return "" if workload.is_ready else f"{workload.serving}/{workload.desired} ready, {workload.lack}"
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"

@@ -1,0 +1,67 @@
+"""Brings one component deployment without a graph nearer to its spec; those of graphs are part of their graph's pass.
+
+Duty: the effects of `plan.alone`. Caller: the runner's queue.
+"""
+
+from __future__ import annotations
+
+from dynamo_operator.api import SpecError
+from dynamo_operator.kube import Kind, Live, Ref
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
+from dynamo_operator.plan.alone import decide_alone, standing_alone
+from dynamo_operator.plan.changes import component_changes
+from dynamo_operator.plan.intents import is_shared
+from dynamo_operator.plan.status import component_deployment_status, refused_status
+from dynamo_operator.reconcile.ports import Outcome, Store
+from dynamo_operator.reconcile.reporting import soonest
+from dynamo_operator.reconcile.roots import root_of
+from dynamo_operator.reconcile.sharing import tidy, wanting
+from dynamo_operator.reconcile.surroundings import CHILD_KINDS, FAILED_AGAIN_S, UNREADY_AGAIN_S, Surroundings
+from dynamo_operator.reconcile.writing import carry_out, remove
+from dynamo_operator.render import RenderError
+
+
+class ComponentDeploymentController:
+    """Component deployments that no graph controls."""
+
+    root_kind: Kind = COMPONENT_DEPLOYMENT
+    watched_kinds: tuple[Kind, ...] = CHILD_KINDS
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._around = surroundings
+        self._kube = surroundings.kube
+        self._store = surroundings.store
+        self._reporter = surroundings.reporter
+
+    def roots_of(self, live: Live, store: Store) -> tuple[Ref, ...]:
+        root = wanting(live, store) if is_shared(live) else root_of(live, store)
+        return (root,) if root is not None and root.kind == COMPONENT_DEPLOYMENT else ()
+
+    async def reconcile(self, root: Ref) -> Outcome:
+        live = self._store.get(root)
+        if live is None:
+            self._reporter.forget(root)
+            await tidy(self._kube, self._store, root.namespace)
+            return Outcome()
+        if live.is_terminating or root_of(live, self._store) != root:
+            return Outcome()
+        try:
+            context = await self._around.context_of(live.document, root.namespace)
+            plan = decide_alone(live, self._store.controlled_by(live.uid), context)
+        except (SpecError, RenderError) as error:
+            status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())
+            return Outcome(await self._publish(live, status))
+        done = await carry_out(self._kube, self._store, live, plan.intents)
+        await remove(self._kube, plan.removals)
+        standing = standing_alone(plan, context, done.lives)
+        status = component_deployment_status(live, standing, done.sentences, self._reporter.now())
+        wait = await self._publish(live, status)
+        is_ready = standing.workload is not None and standing.workload.is_ready
+        return Outcome(soonest(wait, FAILED_AGAIN_S if done.sentences else None if is_ready else UNREADY_AGAIN_S))
+
+    async def _publish(self, live: Live, status: dict[str, object]) -> float | None:
+        previous = live.document.get("status") or {}
+        wait = await self._reporter.write(live, status)
+        if wait is None and previous != status:
+            await self._reporter.record(live, component_changes(previous, status))
+        return wait

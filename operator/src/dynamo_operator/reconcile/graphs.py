@@ -1,0 +1,151 @@
+"""Brings one graph nearer to what its spec asks for: observe, decide, apply, report.
+
+Duty: the effects of `plan.graph`, in an order in which an end at any point leaves nothing that the next pass, by
+whomever, does not put right. It keeps nothing that live objects do not show. Caller: the runner's queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dynamo_operator.api import SpecError
+from dynamo_operator.kube import Conflict, Gone, Invalid, Kind, Live, Ref
+from dynamo_operator.kube.objects import (
+    COMPONENT_DEPLOYMENT,
+    GRAPH,
+    POD_CLIQUE,
+    POD_CLIQUE_SCALING_GROUP,
+    POD_CLIQUE_SET,
+    SCALING_ADAPTER,
+)
+from dynamo_operator.plan.changes import graph_changes
+from dynamo_operator.plan.conditions import Change
+from dynamo_operator.plan.graph import Plan, Survey, decide, survey
+from dynamo_operator.plan.intents import is_shared
+from dynamo_operator.plan.standings import generation_annotations, report_of
+from dynamo_operator.plan.status import component_deployment_status, graph_status, refused_status
+from dynamo_operator.reconcile.admission import Admission
+from dynamo_operator.reconcile.ports import Outcome, Store
+from dynamo_operator.reconcile.reporting import soonest
+from dynamo_operator.reconcile.rolling import Look, RolloutLookout
+from dynamo_operator.reconcile.roots import root_of
+from dynamo_operator.reconcile.sharing import tidy, wanting
+from dynamo_operator.reconcile.surroundings import CHILD_KINDS, FAILED_AGAIN_S, UNREADY_AGAIN_S, Surroundings
+from dynamo_operator.reconcile.writing import Done, carry_out, remove
+from dynamo_operator.render import RenderError
+
+
+class GraphController:
+    """Graphs, with all component deployments that they control."""
+
+    root_kind: Kind = GRAPH
+    watched_kinds: tuple[Kind, ...] = (
+        GRAPH,
+        SCALING_ADAPTER,
+        *CHILD_KINDS,
+        POD_CLIQUE_SET,
+        POD_CLIQUE,
+        POD_CLIQUE_SCALING_GROUP,
+    )
+
+    def __init__(self, surroundings: Surroundings, admission: Admission) -> None:
+        self._around = surroundings
+        self._kube = surroundings.kube
+        self._store = surroundings.store
+        self._reporter = surroundings.reporter
+        self._lookout = RolloutLookout(surroundings.kube, admission, surroundings.monotonic)
+
+    def roots_of(self, live: Live, store: Store) -> tuple[Ref, ...]:
+        """A shared object concerns whoever asks for it; nobody's end is a pass for a graph that is not there."""
+        if live.ref.kind != GRAPH and is_shared(live):
+            wanted_by = wanting(live, store) or Ref(GRAPH, live.ref.namespace, live.ref.name)
+            return (wanted_by,) if wanted_by.kind == GRAPH else ()
+        root = root_of(live, store)
+        return (root,) if root is not None and root.kind == GRAPH else ()
+
+    async def reconcile(self, root: Ref) -> Outcome:
+        live = self._store.get(root)
+        if live is None:
+            self._lookout.forget(root)
+            self._reporter.forget(root)
+            await tidy(self._kube, self._store, root.namespace)
+            return Outcome()
+        if live.is_terminating:
+            return Outcome()  # owner references and garbage collection end what it controls
+        try:
+            context = await self._around.context_of(live.document, root.namespace)
+            seen = survey(live, self._children(live), context)
+        except (SpecError, RenderError) as error:
+            return await self._refuse(live, str(error))
+        look = await self._lookout.look(seen)
+        plan = decide(seen, look.facts)
+        done = await carry_out(self._kube, self._store, live, plan.intents)
+        await remove(self._kube, plan.removals)
+        if plan.removals or any(ref.kind == COMPONENT_DEPLOYMENT for ref in done.replaced):
+            await tidy(self._kube, self._store, root.namespace)
+        await self._note_generation(seen)
+        return await self._report(seen, look, plan, done)
+
+    def _children(self, live: Live) -> list[Live]:
+        """All that the graph controls, and what its component deployments and sets of cliques control."""
+        own = self._store.controlled_by(live.uid)
+        parents = [each for each in own if each.ref.kind in (COMPONENT_DEPLOYMENT, POD_CLIQUE_SET)]
+        return [*own, *(child for parent in parents for child in self._store.controlled_by(parent.uid))]
+
+    async def _refuse(self, live: Live, message: str) -> Outcome:
+        status = refused_status(live, "ValidationFailed", message, self._reporter.now())
+        return Outcome(await self._publish(live, status))
+
+    async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> Outcome:
+        now = self._reporter.now()
+        report = report_of(seen, plan, look.facts, done.lives, (*done.sentences, *plan.refusals))
+        waits: list[float | None] = [look.again_after_s]
+        for standing in report.standings:
+            deployment = done.lives.get(Ref(COMPONENT_DEPLOYMENT, seen.root.ref.namespace, standing.deployment))
+            if deployment is not None:
+                failures = _failures_of(done, deployment)
+                status = component_deployment_status(deployment, standing, failures, now)
+                waits.append(await self._reporter.write(deployment, status))
+        status = graph_status(seen.root, report, now)
+        waits.append(await self._publish(seen.root, status, tuple(_conflicts(done))))
+        await self._reporter.record(seen.root, (*look.changes, *_removals(plan)))
+        if done.conflicts or done.failures:
+            waits.append(FAILED_AGAIN_S)
+        elif status["state"] != "successful":
+            waits.append(UNREADY_AGAIN_S)
+        return Outcome(soonest(*waits))
+
+    async def _publish(self, live: Live, status: dict[str, object], conflicts: tuple[Change, ...] = ()) -> float | None:
+        """Write the status, and tell of its transitions once it is written."""
+        previous = live.document.get("status") or {}
+        wait = await self._reporter.write(live, status)
+        if wait is None and previous != status:
+            changes = graph_changes(previous, status)
+            is_news = any(change.is_warning for change in changes)
+            await self._reporter.record(live, conflicts if is_news and conflicts else changes)
+        return wait
+
+    async def _note_generation(self, seen: Survey) -> None:
+        """Tell other clients the workers' generation; this operator reads it from live objects only."""
+        operations = generation_annotations(seen)
+        if not operations:
+            return
+        try:
+            await self._kube.patch(seen.root.ref, operations)
+        except (Conflict, Invalid, Gone):
+            return  # the graph changed meanwhile, and its next pass notes it
+
+
+def _failures_of(done: Done, deployment: Live) -> list[str]:
+    refs = [ref for ref in (*done.conflicts, *done.failures) if ref.name.startswith(deployment.ref.name)]
+    return [{**done.conflicts, **done.failures}[ref] for ref in refs]
+
+
+def _conflicts(done: Done) -> Iterable[Change]:
+    return (Change("OwnershipConflict", sentence, is_warning=True) for sentence in done.conflicts.values())
+
+
+def _removals(plan: Plan) -> Iterable[Change]:
+    for live in plan.removals:
+        if live.ref.kind == SCALING_ADAPTER:
+            yield Change("AdapterDeleted", f"Deleted scaling adapter {live.ref.name}; its component asks for none")

@@ -1,0 +1,77 @@
+"""Writes statuses and Events, and no more of them than readers need.
+
+Duty: carry a status to the API server at once when it says something new, a little later when only counts changed. It
+must not compute one. Callers: the reconcilers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dynamo_operator.kube import Gone, Live, Ref
+from dynamo_operator.plan.changes import Urgency, urgency
+from dynamo_operator.plan.conditions import Change
+from dynamo_operator.reconcile.ports import Happening, Kube
+
+COUNTS_LATER_S = 3.0
+FIRST_LATER_S = 10.0
+
+
+class Reporter:
+    """Remembers only since when a status waits to be written; that is lost without harm. `monotonic` gives seconds."""
+
+    def __init__(self, kube: Kube, wall: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+        self._kube = kube
+        self._wall = wall
+        self._monotonic = monotonic
+        self._due: dict[Ref, float] = {}
+
+    def now(self) -> str:
+        """RFC 3339, to the second, as Kubernetes writes times."""
+        return self._wall().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def write(self, live: Live, status: Mapping[str, Any]) -> float | None:
+        """Write now, later or not at all; the seconds until it should be asked again."""
+        previous = live.document.get("status") or {}
+        wanted = urgency(previous, status)
+        if wanted is Urgency.LATER:
+            delay = COUNTS_LATER_S if previous else FIRST_LATER_S
+            due = self._due.setdefault(live.ref, self._monotonic() + delay)
+            if due > self._monotonic():
+                return due - self._monotonic()
+        self._due.pop(live.ref, None)
+        if wanted is not Urgency.NONE:
+            await self._apply(live, status)
+        return None
+
+    async def record(self, live: Live, changes: Iterable[Change]) -> None:
+        for change in changes:
+            await self._kube.record(
+                Happening(live.ref, live.uid, change.reason, change.message, is_warning=change.is_warning)
+            )
+
+    def forget(self, ref: Ref) -> None:
+        """The object is gone."""
+        self._due.pop(ref, None)
+
+    async def _apply(self, live: Live, status: Mapping[str, Any]) -> None:
+        ref = live.ref
+        document = {
+            "apiVersion": ref.kind.api_version,
+            "kind": ref.kind.name,
+            # The uid keeps a status from landing on a successor of the same name.
+            "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": live.uid},
+            "status": dict(status),
+        }
+        try:
+            await self._kube.apply_status(document)
+        except Gone:
+            return  # deleted meanwhile: nobody is left to tell
+
+
+def soonest(*waits: float | None) -> float | None:
+    """The shortest of several waits."""
+    known = [wait for wait in waits if wait is not None]
+    return min(known) if known else None

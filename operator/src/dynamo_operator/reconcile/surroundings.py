@@ -1,0 +1,85 @@
+"""What reconcilers of graphs and component deployments work with, built once by the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from dynamo_operator.api import JsonObject
+from dynamo_operator.kube import Kind
+from dynamo_operator.kube.objects import (
+    CLAIM,
+    CLAIM_TEMPLATE,
+    COMPONENT_DEPLOYMENT,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    DESTINATION_RULE,
+    INFERENCE_POOL,
+    INGRESS,
+    LEADER_WORKER_SET,
+    POD_GROUP,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    VIRTUAL_SERVICE,
+)
+from dynamo_operator.reconcile.ports import Kube, Store
+from dynamo_operator.reconcile.pull_secrets import PullSecrets
+from dynamo_operator.reconcile.reporting import Reporter
+from dynamo_operator.render import RenderContext, names
+
+FAILED_AGAIN_S = 30.0  # somebody else's object sends no event to this graph when it goes
+UNREADY_AGAIN_S = 60.0  # an image-pull secret made later sends none either
+
+# What a component deployment's pass applies.
+CHILD_KINDS: tuple[Kind, ...] = (
+    SERVICE_ACCOUNT,
+    ROLE,
+    ROLE_BINDING,
+    CLAIM,
+    CLAIM_TEMPLATE,
+    CONFIG_MAP,
+    COMPONENT_DEPLOYMENT,
+    DEPLOYMENT,
+    LEADER_WORKER_SET,
+    POD_GROUP,
+    SERVICE,
+    INGRESS,
+    VIRTUAL_SERVICE,
+    DESTINATION_RULE,
+    INFERENCE_POOL,
+)
+
+
+class Surroundings:
+    """`context` holds the operator's configuration; its namespace is replaced by each graph's."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        context: RenderContext,
+        *,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kube = kube
+        self.store = store
+        self.monotonic = monotonic
+        self.reporter = Reporter(kube, wall, monotonic)
+        self._context = context
+        self._pull_secrets = PullSecrets(kube, monotonic)
+
+    async def context_of(self, document: Mapping[str, object], namespace: str) -> RenderContext:
+        """The context in which an object of a namespace is rendered."""
+        metadata = document["metadata"]
+        assert isinstance(metadata, Mapping), "every object has metadata"
+        known = {} if _has_own_secrets(metadata) else await self._pull_secrets.of(namespace)
+        return replace(self._context, namespace=namespace, pull_secret_names=known)
+
+
+def _has_own_secrets(metadata: JsonObject) -> bool:
+    return (metadata.get("annotations") or {}).get(names.OWN_PULL_SECRETS_ONLY) == "true"

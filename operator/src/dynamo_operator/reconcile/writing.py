@@ -1,0 +1,110 @@
+"""Applies intents: owners before what they own, the rest side by side, nothing that would change nothing.
+
+Duty: the writes of one pass, and one sentence for each that the API server will not have. It must not decide what is
+wanted. Callers: the graph's and the component deployment's reconcilers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Live, Ref
+from dynamo_operator.kube.objects import CLAIM
+from dynamo_operator.plan.compare import needs_apply
+from dynamo_operator.plan.intents import Intent, Standing, comparable, completed, is_model_service, standing
+from dynamo_operator.reconcile.ports import Kube, Store
+
+CONCURRENT_WRITES = 8
+
+
+@dataclass(slots=True)
+class Done:
+    """What became of the intents: `lives` of those that are as wanted, sentences for those that are not.
+
+    conflicts: objects of somebody else under a name that we need. waits: objects that first have to go.
+    written: references that this pass wrote. `replaced`: those of them that had existed before.
+    """
+
+    lives: dict[Ref, Live] = field(default_factory=dict)
+    failures: dict[Ref, str] = field(default_factory=dict)
+    conflicts: dict[Ref, str] = field(default_factory=dict)
+    waits: set[Ref] = field(default_factory=set)
+    written: set[Ref] = field(default_factory=set)
+    replaced: set[Ref] = field(default_factory=set)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return tuple(text for _, text in sorted({**self.conflicts, **self.failures}.items()))
+
+
+async def carry_out(kube: Kube, store: Store, root: Live, intents: Iterable[Intent]) -> Done:
+    """Apply what `root` and the namespace own first, then what their children own."""
+    done = Done(lives={root.ref: root})
+    places = asyncio.Semaphore(CONCURRENT_WRITES)
+    intents = tuple(intents)
+    first = [each for each in intents if each.owner in (None, root.ref)]
+    later = [each for each in intents if each.owner not in (None, root.ref)]
+    for stage in (first, later):
+        results = await asyncio.gather(
+            *(_bring(kube, store, each, done, places) for each in stage), return_exceptions=True
+        )
+        for error in results:
+            if error is not None:
+                raise error
+    return done
+
+
+async def remove(kube: Kube, removals: Iterable[Live]) -> None:
+    """Delete exactly these objects, not successors of their names."""
+    for live in removals:
+        await kube.delete(live.ref, uid=live.uid)
+
+
+async def _bring(kube: Kube, store: Store, intent: Intent, done: Done, places: asyncio.Semaphore) -> None:
+    async with places:
+        owner = None
+        if intent.owner is not None:
+            owner = done.lives.get(intent.owner) or store.get(intent.owner)
+            if owner is None or intent.owner in done.conflicts or owner.is_terminating:
+                done.waits.add(intent.ref)  # its owner could not be made; that is reported already
+                return
+        uid = owner.uid if owner else None
+        try:
+            await _bring_one(kube, intent, store.get(intent.ref), uid, done)
+        except Conflict:
+            # It was not there, or not like this, when we last saw it.
+            await _bring_one(kube, intent, await kube.get(intent.ref), uid, done)
+        except (Invalid, Forbidden, Gone) as error:
+            done.failures[intent.ref] = f"{intent.ref.kind.name} {intent.ref.name}: {error}"
+
+
+async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: str | None, done: Done) -> None:
+    match standing(intent, live, owner_uid):
+        case Standing.LEAVING:
+            done.waits.add(intent.ref)
+        case Standing.FOREIGN:
+            if not _serves_as_it_is(intent):
+                done.conflicts[intent.ref] = _conflict(intent, live)
+        case _:
+            document = completed(intent, live, owner_uid)
+            if live is None or needs_apply(comparable(document, live), live):
+                done.lives[intent.ref] = await kube.apply(document, is_new=live is None)
+                done.written.add(intent.ref)
+                if live is not None:
+                    done.replaced.add(intent.ref)
+            else:
+                done.lives[intent.ref] = live
+
+
+def _serves_as_it_is(intent: Intent) -> bool:
+    """A user's own claim or account of that name does what ours would do."""
+    return intent.ref.kind == CLAIM or (intent.owner is None and not is_model_service(intent.document))
+
+
+def _conflict(intent: Intent, live: Live | None) -> str:
+    owners = (live.document["metadata"].get("ownerReferences") if live else None) or ()
+    controller: Mapping[str, str] | None = next((each for each in owners if each.get("controller")), None)
+    whose = f"belongs to {controller['kind']} {controller['name']}" if controller else "has no owner"
+    return f"{intent.ref.kind.name} {intent.ref.name} exists and {whose}; delete or rename it, or rename the graph"
