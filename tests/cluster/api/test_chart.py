@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from dynamo_operator.handlers.settings import parse_settings
 from dynamo_operator.render.access import DISCOVERY_RULES
+from dynamo_operator.webhook.configurations import Reach, webhook_configurations
 from tests.cluster.chart import CHART, MONITORING, Chart, built_chart, pairs, rules_of
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster
@@ -179,3 +181,50 @@ def test_rights_over_named_objects_name_them(chart: Chart) -> None:
             resources, verbs = set(rule["resources"]), set(rule["verbs"])
             if resources & {"customresourcedefinitions", "clusterroles", "validatingwebhookconfigurations"}:
                 assert rule.get("resourceNames") or verbs == {"create"}, rule
+
+
+@pytest.mark.parametrize("values", VARIANTS)
+def test_the_operator_reads_the_configuration_that_the_chart_writes(chart: Chart, values: tuple[str, ...]) -> None:
+    written = next(each for each in chart.template(*values) if each["metadata"]["name"] == "dynamo-operator-config")
+
+    settings = parse_settings(yaml.safe_load(written["data"]["config.yaml"]))
+
+    assert settings.leader_election.enabled
+    assert settings.server.webhook.enabled == ("webhook.enabled=false" not in " ".join(values))
+    assert settings.namespace.restricted == (chart.namespace if "Restriction.enabled=true" in " ".join(values) else "")
+
+
+def test_values_reach_the_operator(chart: Chart) -> None:
+    documents = chart.template(
+        f"{OP}.dynamo.groveTerminationDelay=4h",
+        f"{OP}.orchestrators.grove=false",
+        f"{OP}.dynamo.ingressHostSuffix=example.org",
+        f"{OP}.natsAddr=nats://elsewhere:4222",
+        f"{OP}.webhook.certManager.enabled=true",
+        f"{OP}.dynamo.metrics.prometheusEndpoint=http://prometheus:9090",
+    )
+    written = next(each for each in documents if each["metadata"]["name"] == "dynamo-operator-config")
+
+    settings = parse_settings(yaml.safe_load(written["data"]["config.yaml"]))
+
+    assert settings.orchestrators.grove.termination_delay == 4 * 3600
+    assert settings.orchestrators.grove.enabled is False
+    assert settings.ingress_defaults.host_suffix == "example.org"
+    assert settings.service_env == {
+        "NATS_SERVER": "nats://elsewhere:4222",
+        "PROMETHEUS_ENDPOINT": "http://prometheus:9090",
+    }
+    assert settings.server.webhook.cert_provision_mode == "manual"
+
+
+def test_the_chart_installs_the_operators_own_table_of_webhooks(chart: Chart) -> None:
+    reach = Reach(chart.namespace, "dynamo-operator-webhook-service")
+    documents = {each["kind"]: each for each in chart.template() if "Webhook" in each["kind"]}
+
+    for wanted in webhook_configurations(reach):
+        found = documents[wanted["kind"]]
+        hooks = [{**each} for each in found["webhooks"]]
+        for each in hooks:
+            assert each.pop("reinvocationPolicy", "Never") == "Never"
+        assert found["metadata"]["name"] == wanted["metadata"]["name"]
+        assert sorted(hooks, key=lambda each: each["name"]) == sorted(wanted["webhooks"], key=lambda each: each["name"])
