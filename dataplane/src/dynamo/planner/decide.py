@@ -26,6 +26,8 @@ MISSES_TO_GROW = 3
 MISS_GROWTH = 0.25
 QUIET_SHARE = 0.9
 """Of a target, above which no worker leaves."""
+STARTUP_GUESS_S = 30.0
+"""How far ahead to look before a worker was seen to start."""
 
 
 def decide(seen: Observation, policy: Policy, state: State) -> Decision:
@@ -35,8 +37,8 @@ def decide(seen: Observation, policy: Policy, state: State) -> Decision:
     traffic = seen.traffic
     assert traffic is not None, "unusable without"
     state = learn(seen, state)
-    lead_s = state.startup_s + policy.pace.tick_s
-    expected = forecast(state.counts, seen.now_s, lead_s)
+    lead_s = (STARTUP_GUESS_S if state.startup_s is None else state.startup_s) + policy.pace.tick_s
+    expected = forecast(state.counts, seen.now_s, lead_s=lead_s, steady_s=policy.pace.steady_s)
     wanted: dict[Role, int] = {}
     needs: dict[Role, Need] = {}
     roles = dict(state.roles)
@@ -96,7 +98,7 @@ def _misses_ttft(traffic: Traffic, fleet: Fleet, policy: Policy) -> bool:
 
 
 def _remembered(
-    state: RoleState, role: Role, seen: Observation, need: Need, spare: Need, policy: Policy, startup_s: float
+    state: RoleState, role: Role, seen: Observation, need: Need, spare: Need, policy: Policy, startup_s: float | None
 ) -> RoleState:
     traffic, fleet = seen.traffic, seen.fleets[role]
     assert traffic is not None, "decided on known traffic"
@@ -128,9 +130,9 @@ def _is_tight(seen: Observation, role: Role, state: RoleState, policy: Policy) -
     return can_be_kept and (traffic.itl_s or 0.0) > targets.itl_s * QUIET_SHARE
 
 
-def settle_s(policy: Policy, startup_s: float) -> float:
+def settle_s(policy: Policy, startup_s: float | None) -> float:
     """Workers that take long to start are given up more slowly."""
-    return max(policy.pace.settle_s, 2 * startup_s)
+    return max(policy.pace.settle_s, 2 * (startup_s or 0.0))
 
 
 def _steady(role: Role, seen: Observation, need: Need, role_state: RoleState, policy: Policy, state: State) -> int:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from dynamo.planner.observation import Count
 
-STEADY_S = 60.0
-"""Window whose plain mean is believed."""
 TREND_SIGMAS = 3.0
 """Standard deviations that must lie between a trend and chance: it is asked at every tick."""
 SHORT_WINDOWS = ((1, 2.5), (3, 1.5))
@@ -31,18 +29,20 @@ class Forecast:
     """Index of dispersion of counts: 1 is Poisson."""
 
 
-def forecast(counts: Sequence[Count], now_s: float, lead_s: float) -> Forecast:
+def forecast(counts: Sequence[Count], now_s: float, *, lead_s: float, steady_s: float) -> Forecast:
     """The rate in `lead_s` from now; `counts` in order of time."""
     if not counts:
         return Forecast(0.0, 1.0)
     dispersion = _dispersion(counts)
-    rates = [_rate(counts, now_s, STEADY_S)]
+    rates = [_rate(counts, now_s, steady_s)]
     for intervals, sigmas in SHORT_WINDOWS:
         recent = counts[-intervals:]
         seen, over_s = sum(one.arrivals for one in recent), sum(one.interval_s for one in recent)
         rates.append((seen - sigmas * math.sqrt(dispersion * seen)) / over_s)
     rate = max(0.0, *rates)
-    return Forecast(rate + _trend(counts, now_s, lead_s, dispersion), dispersion)
+    half_s = max(steady_s, lead_s)
+    ahead_s = lead_s + half_s / 2
+    return Forecast(rate + _trend(counts, now_s, half_s, dispersion) * ahead_s, dispersion)
 
 
 def _rate(counts: Sequence[Count], now_s: float, window_s: float) -> float:
@@ -50,9 +50,8 @@ def _rate(counts: Sequence[Count], now_s: float, window_s: float) -> float:
     return sum(one.arrivals for one in recent) / sum(one.interval_s for one in recent)
 
 
-def _trend(counts: Sequence[Count], now_s: float, lead_s: float, dispersion: float) -> float:
-    """What a significant rise adds until then; falls are left to the settling time."""
-    half_s = max(STEADY_S, lead_s)
+def _trend(counts: Sequence[Count], now_s: float, half_s: float, dispersion: float) -> float:
+    """Significant rise of the rate per second, between two stretches of `half_s`; falls are left to the settling time."""
     late = [one for one in counts if one.at_s > now_s - half_s]
     early = [one for one in counts if now_s - 2 * half_s < one.at_s <= now_s - half_s]
     late_s, early_s = sum(one.interval_s for one in late), sum(one.interval_s for one in early)
@@ -61,7 +60,7 @@ def _trend(counts: Sequence[Count], now_s: float, lead_s: float, dispersion: flo
     late_n, early_n = sum(one.arrivals for one in late), sum(one.arrivals for one in early)
     rise = late_n / late_s - early_n / early_s
     chance = TREND_SIGMAS * math.sqrt(dispersion * (late_n / late_s**2 + early_n / early_s**2))
-    return DAMPING * rise / half_s * (lead_s + half_s / 2) if rise > chance else 0.0
+    return DAMPING * rise / half_s if rise > chance else 0.0
 
 
 def _dispersion(counts: Sequence[Count]) -> float:

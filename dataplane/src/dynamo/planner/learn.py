@@ -78,7 +78,7 @@ def _role(state: RoleState, role: Role, fleet: Fleet, traffic: Traffic, shape: S
     return replace(state, prefill=prefill, pace=pace, itl=itl, kv=kv)
 
 
-def _startup(state: RoleState, fleet: Fleet, now_s: float, startup_s: float) -> tuple[RoleState, float]:
+def _startup(state: RoleState, fleet: Fleet, now_s: float, startup_s: float | None) -> tuple[RoleState, float | None]:
     """Slow starts are believed at once, quick ones little by little: late workers cost more than early ones."""
     if fleet.ready < fleet.desired:
         since_s = now_s if state.growing_since_s is None else state.growing_since_s
@@ -87,5 +87,5 @@ def _startup(state: RoleState, fleet: Fleet, now_s: float, startup_s: float) -> 
     if state.growing_since_s is None:
         return state, startup_s
     took_s = min(STARTUP_MAX_S, max(STARTUP_MIN_S, now_s - state.growing_since_s))
-    new_s = took_s if took_s > startup_s else startup_s + (took_s - startup_s) * 0.3
+    new_s = took_s if startup_s is None or took_s > startup_s else startup_s + (took_s - startup_s) * 0.3
     return replace(state, growing_since_s=None), new_s

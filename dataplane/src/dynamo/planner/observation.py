@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from dynamo.planner.curve import NO_CURVE, Curve
 from dynamo.wire.cards import Role
 
+STEADY_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -112,6 +114,11 @@ class Pace:
     drain_s: float = 30.0
     """Within which a backlog should be worked off."""
 
+    @property
+    def steady_s(self) -> float:
+        """Window whose mean rate is believed as it is: a minute at usual paces, shorter where all is quicker."""
+        return min(STEADY_S, max(6 * self.tick_s, self.settle_s / 3))
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -166,8 +173,8 @@ class State:
     counts: tuple[Count, ...] = ()
     shape: Shape | None = None
     roles: Mapping[Role, RoleState] = field(default_factory=dict)
-    startup_s: float = 30.0
-    """How long a worker takes from being asked for to being ready, the slow side of what was seen."""
+    startup_s: float | None = None
+    """How long a worker takes from being asked for to being ready, the slow side of what was seen; None: not seen."""
 
 
 @dataclass(frozen=True, slots=True)
