@@ -33,13 +33,10 @@ def command_line(container: Container) -> list[str]:
 
 
 def words(container: Container) -> list[str]:
-    """The command line's words; those of a script split as its shell would."""
-    found: list[str] = []
+    """The command line's words; where it is a shell with a script, those of the script alone, as its shell would."""
     line = command_line(container)
     script = _script_position(line)
-    for position, word in enumerate(line):
-        found += _split(word) if position == script else [word]
-    return found
+    return line if script is None else _split(line[script])
 
 
 def given_flags(container: Container) -> Mapping[str, str]:
@@ -64,7 +61,7 @@ def resolved(text: str, container: Container) -> str:
     match = _VARIABLE.fullmatch(text)
     if match is None:
         return text
-    values = {each["name"]: each.get("value") for each in container.get("env") or ()}
+    values = {each["name"]: each["value"] for each in container.get("env") or () if each.get("value") is not None}
     return str(values.get(next(filter(None, match.groups())), text))
 
 
