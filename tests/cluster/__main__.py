@@ -16,7 +16,9 @@ from tests.cluster.commands import say
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import start_api_cluster, stop_api_cluster
 from tests.cluster.local.binaries import PROGRAMS, ensure
-from tests.cluster.settings import Settings, read_settings
+from tests.cluster.local.cluster import down, up
+from tests.cluster.local.images.build import Builder, write_wheels
+from tests.cluster.settings import REPOSITORY, Settings, read_settings
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -26,6 +28,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="Clusters to test against.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _verb(verbs, "binaries", _binaries, "build the programs of the clusters that are not built yet")
+    _verb(verbs, "images", _images, "build the images whose sources changed")
+    _verb(verbs, "wheels", _wheels, "fill dist/ with the wheels that the Dockerfiles install")
+    _verb(verbs, "up", _up, "start the local cluster, or bring the running one up to date")
+    _verb(verbs, "down", _down, "stop the local cluster and remove what it left")
     for name, verb, help_text in (
         ("api-up", _api_up, "start an API server without nodes in FOLDER and print its kubeconfig's path"),
         ("api-down", _api_down, "stop the API server in FOLDER and remove the folder"),
@@ -49,6 +55,23 @@ def _verb(verbs: Verbs, name: str, run: Callable[..., None], help_text: str) -> 
 def _binaries(settings: Settings, arguments: argparse.Namespace) -> None:
     for program in PROGRAMS:
         print(ensure(settings.cache, program))
+
+
+def _images(settings: Settings, arguments: argparse.Namespace) -> None:
+    for built in Builder(settings.cache).all():
+        print(built.archive)
+
+
+def _wheels(settings: Settings, arguments: argparse.Namespace) -> None:
+    write_wheels(REPOSITORY)
+
+
+def _up(settings: Settings, arguments: argparse.Namespace) -> None:
+    print(up(settings.cache).kubeconfig)
+
+
+def _down(settings: Settings, arguments: argparse.Namespace) -> None:
+    down(settings.cache)
 
 
 def _api_up(settings: Settings, arguments: argparse.Namespace) -> None:

@@ -26,11 +26,12 @@ BUILD_DEADLINE_S = 1800  # All of Kubernetes takes four and a half minutes on tw
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One binary. `package` is installed by version; without one, the Go module in this folder is built."""
+    """One binary: a Go module's package of one version, or a package of the Go module in the folder of this name."""
 
     name: str
     version: str
-    package: str = ""
+    package: str = ""  # Installed by version; when empty, `target` of the module here is built.
+    target: str = "."
     names: tuple[str, ...] = ()  # The names that a multi-call binary is called by.
     stamp: str = ""  # The Go package whose git variables carry the version.
 
@@ -44,13 +45,14 @@ KUBERNETES = Program(
 HELM = Program("helm", "v3.20.2", package="helm.sh/helm/v3/cmd/helm")
 COREDNS = Program("coredns", "v1.12.4", package="github.com/coredns/coredns")
 KWOK = Program("kwok", "v0.8.0", package="sigs.k8s.io/kwok/cmd/kwok")
-LEADERWORKERSET = Program("lws", "v0.9.0")
+# Its module refuses to be installed by version; a module that names it as its tool builds it.
+LEADERWORKERSET = Program("lws", "v0.9.0", target="sigs.k8s.io/lws/cmd")
 PROGRAMS = (KUBERNETES, HELM, COREDNS, KWOK, LEADERWORKERSET)
 
 
 def cache_key(program: Program, sources: dict[str, bytes]) -> str:
     """A folder name that differs whenever the binary could: version, build command, module files."""
-    digest = hashlib.sha256(repr((program.package, build_flags(program))).encode())
+    digest = hashlib.sha256(repr((program.package, program.target, build_flags(program))).encode())
     for name in sorted(sources):
         digest.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())
     return f"{program.name}-{program.version}-{digest.hexdigest()[:12]}"
@@ -103,7 +105,7 @@ def _build(cache: Path, program: Program, folder: Path) -> None:
                 command = [go, "install", *build_flags(program), f"{program.package}@{program.version}"]
                 run(command, env={**_go_environment(), "GOBIN": str(work)}, cwd=work, timeout_s=BUILD_DEADLINE_S)
             else:
-                command = [go, "build", *build_flags(program), "-o", str(work / program.name), "."]
+                command = [go, "build", *build_flags(program), "-o", str(work / program.name), program.target]
                 run(command, env=_go_environment(), cwd=MODULES / program.name, timeout_s=BUILD_DEADLINE_S)
         for name in program.names:
             (work / name).symlink_to(program.name)
