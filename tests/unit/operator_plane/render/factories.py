@@ -60,3 +60,21 @@ def pod_spec(graph: Graph, position: int = 0, **context: Any) -> Document:
 def env_of(container: Document) -> dict[str, Any]:
     """Values by name; None for entries without a value."""
     return {each["name"]: each.get("value") for each in container["env"]}
+
+
+def a_set(graph: Graph, **context: Any) -> Document:
+    """The graph's PodCliqueSet."""
+    (document,) = rendered(graph, "PodCliqueSet", has_grove=True, **context)
+    return document
+
+
+def gang_template(graph: Graph, **context: Any) -> Document:
+    """The template of the graph's PodCliqueSet."""
+    template: Document = a_set(graph, **context)["spec"]["template"]
+    return template
+
+
+def a_clique(graph: Graph, position: int = 0, **context: Any) -> Document:
+    """The n-th clique of the graph's PodCliqueSet."""
+    clique: Document = gang_template(graph, **context)["cliques"][position]
+    return clique

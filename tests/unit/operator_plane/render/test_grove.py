@@ -11,29 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_operator.api import Graph
+from dynamo_operator.api import SpecError, parse_graph
 from dynamo_operator.render import RenderError, render
-from tests.unit.operator_plane.render.factories import a_component, a_context, a_graph, rendered
+from tests.unit.operator_plane.render.factories import (
+    a_clique,
+    a_component,
+    a_context,
+    a_graph,
+    a_graph_document,
+    a_set,
+    gang_template,
+    rendered,
+)
 
 Document = dict[str, Any]
-
-
-def a_set(graph: Graph, **context: Any) -> Document:
-    """The graph's PodCliqueSet."""
-    (document,) = rendered(graph, "PodCliqueSet", has_grove=True, **context)
-    return document
-
-
-def template_of(graph: Graph, **context: Any) -> Document:
-    """Its template."""
-    template: Document = a_set(graph, **context)["spec"]["template"]
-    return template
-
-
-def a_clique(graph: Graph, position: int = 0, **context: Any) -> Document:
-    """Its n-th clique."""
-    clique: Document = template_of(graph, **context)["cliques"][position]
-    return clique
 
 
 @pytest.mark.parametrize(
@@ -102,6 +93,30 @@ def test_labels_and_annotations_of_users_reach_sets_cliques_and_services() -> No
         assert {"a": "2", "note": "b"}.items() <= found.items()
 
 
+def test_labels_and_annotations_of_v1alpha1_services_reach_cliques_and_services() -> None:
+    payload = {"version": 1, "spec": {"services": {"Worker": {"labels": {"team": "a"}, "annotations": {"note": "b"}}}}}
+    annotations = {"nvidia.com/dgd-spec": json.dumps(payload)}
+    graph = parse_graph(a_graph_document(a_component(), annotations_=annotations))
+    (service,) = rendered(graph, "Service", has_grove=True)
+    for metadata in (a_clique(graph), service["metadata"]):
+        assert metadata["labels"]["team"] == "a"
+        assert metadata["annotations"]["note"] == "b"
+
+
+def test_a_base_model_has_its_service_and_a_v1alpha1_ingress_its_ingress() -> None:
+    payload = {"version": 1, "spec": {"services": {"Frontend": {"ingress": {"enabled": True, "host": "h"}}}}}
+    document = a_graph_document(
+        a_component("Frontend", "frontend"),
+        a_component(modelRef={"name": "m"}),
+        annotations_={"nvidia.com/dgd-spec": json.dumps(payload)},
+    )
+    graph = parse_graph(document)
+    names = [each["metadata"]["name"] for each in rendered(graph, "Service", has_grove=True)]
+    assert [name.startswith("dynamo-model-") for name in names] == [False, False, True]
+    (ingress,) = rendered(graph, "Ingress", has_grove=True)
+    assert ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == "g-frontend"
+
+
 def test_users_cannot_break_the_labels_that_selectors_need() -> None:
     broken = {"nvidia.com/selector": "x", "nvidia.com/dynamo-component": "x", "nvidia.com/dynamo-namespace": "x"}
     labels = a_clique(a_graph(a_component(template={"metadata": {"labels": broken}})))["labels"]
@@ -124,10 +139,15 @@ def test_a_gang_starts_with_as_few_pods_as_the_component_allows(
     assert (spec["replicas"], spec["minAvailable"]) == (replicas, least)
 
 
+def test_a_gang_of_no_pods_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"spec\.components\[0\]\.minAvailable: found 0"):
+        a_graph(a_component(minAvailable=0))
+
+
 def test_a_forced_scaling_group_scales_in_groups_of_one_pod() -> None:
     grove = {"grove": {"forceScalingGroup": True}}
     graph = a_graph(a_component(replicas=3, minAvailable=2, experimental=grove), a_component("F", "frontend"))
-    template = template_of(graph)
+    template = gang_template(graph)
     assert [(each["name"], each["spec"]["replicas"]) for each in template["cliques"]] == [("worker", 1), ("f", 1)]
     assert template["cliques"][0]["spec"]["minAvailable"] == 1
     assert template["podCliqueScalingGroups"] == [
@@ -140,7 +160,7 @@ def test_a_forced_scaling_group_scales_in_groups_of_one_pod() -> None:
     [(14_400, "4h0m0s"), (900, "15m0s"), (5461, "1h31m1s"), (30, "30s"), (0, None)],
 )
 def test_a_gang_ends_after_the_configured_delay(delay_s: int, rendered_as: str | None) -> None:
-    assert template_of(a_graph(), grove_termination_delay_s=delay_s).get("terminationDelay") == rendered_as
+    assert gang_template(a_graph(), grove_termination_delay_s=delay_s).get("terminationDelay") == rendered_as
 
 
 def test_priority_and_update_strategy_come_from_the_graph() -> None:
@@ -151,108 +171,6 @@ def test_priority_and_update_strategy_come_from_the_graph() -> None:
     plain = a_set(a_graph())
     assert "priorityClassName" not in plain["spec"]["template"]
     assert "updateStrategy" not in plain["spec"]
-
-
-def test_kai_gets_its_pods_and_their_queue() -> None:
-    named = {"nvidia.com/kai-scheduler-queue": " fast "}
-    for chosen, queue in ((named, "fast"), ({}, "dynamo")):
-        clique = a_clique(a_graph(annotations_=chosen), gang_scheduler="kai-scheduler")
-        assert clique["spec"]["podSpec"]["schedulerName"] == "kai-scheduler"
-        assert clique["labels"]["kai.scheduler/queue"] == queue
-
-
-def test_volcano_gets_its_pods_and_reads_its_queue_from_the_set() -> None:
-    graph = a_graph(annotations_={"nvidia.com/volcano-queue": "fast"})
-    assert a_clique(graph, gang_scheduler="volcano")["spec"]["podSpec"]["schedulerName"] == "volcano"
-    assert "kai.scheduler/queue" not in a_clique(graph, gang_scheduler="volcano")["labels"]
-    annotations = a_set(graph, gang_scheduler="volcano")["metadata"]["annotations"]
-    assert annotations == {"scheduling.grove.io/volcano-queue": "fast"}
-    assert "annotations" not in a_set(graph, gang_scheduler="kai-scheduler")["metadata"]
-
-
-def test_pods_that_name_a_scheduler_keep_it() -> None:
-    clique = a_clique(a_graph(a_component(pod={"schedulerName": "mine"})), gang_scheduler="kai-scheduler")
-    assert clique["spec"]["podSpec"]["schedulerName"] == "mine"
-    assert "kai.scheduler/queue" not in clique["labels"]
-
-
-TOPOLOGY = {"clusterTopologyName": "t"}
-RACK = {"packDomain": "rack"}
-
-
-def test_a_packed_graph_names_its_topology_once() -> None:
-    graph = a_graph(a_component(topologyConstraint=RACK), topologyConstraint={**TOPOLOGY, "packDomain": "zone"})
-    template = template_of(graph)
-    assert template["topologyConstraint"] == {"topologyName": "t", "pack": {"required": "zone"}}
-    assert template["cliques"][0]["topologyConstraint"] == {"pack": {"required": "rack"}}
-
-
-def test_a_packed_component_of_an_unpacked_graph_names_the_topology_itself() -> None:
-    grove = {"grove": {"forceScalingGroup": True}}
-    grouped = a_component("Grouped", topologyConstraint=RACK, experimental=grove)
-    template = template_of(a_graph(a_component(topologyConstraint=RACK), grouped, topologyConstraint=TOPOLOGY))
-    assert "topologyConstraint" not in template
-    packed = {"topologyName": "t", "pack": {"required": "rack"}}
-    assert template["cliques"][0]["topologyConstraint"] == packed
-    assert "topologyConstraint" not in template["cliques"][1]
-    assert template["podCliqueScalingGroups"][0]["topologyConstraint"] == packed
-
-
-def an_override(target: str, value: Document) -> Document:
-    """A providerOverride for Grove."""
-    return {"apiVersion": "grove.io/v1alpha1", "target": target, "value": value}
-
-
-PREFERRED = {"topologyConstraint": {"pack": {"preferred": "rack"}}}
-
-
-def test_overrides_are_laid_over_the_placement_of_sets_cliques_and_groups() -> None:
-    grove = {"grove": {"forceScalingGroup": True}}
-    graph = a_graph(
-        a_component(providerOverride=an_override("PodCliqueTemplateSpec", PREFERRED), topologyConstraint=RACK),
-        a_component(
-            "Grouped", providerOverride=an_override("PodCliqueScalingGroupConfig", PREFERRED), experimental=grove
-        ),
-        providerOverride=an_override(
-            "PodCliqueSet", {"spec": {"template": {"topologyConstraint": {"topologyName": "u", "pack": None}}}}
-        ),
-        topologyConstraint={**TOPOLOGY, "packDomain": "zone"},
-    )
-    template = template_of(graph)
-    assert template["topologyConstraint"] == {"topologyName": "u"}
-    assert template["cliques"][0]["topologyConstraint"] == {"pack": {"required": "rack", "preferred": "rack"}}
-    assert template["podCliqueScalingGroups"][0]["topologyConstraint"] == PREFERRED["topologyConstraint"]
-    assert len(template["cliques"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("override", "found"),
-    [
-        pytest.param(
-            an_override("PodCliqueSet", {}),
-            "providerOverride.target is 'PodCliqueSet'; allowed: PodCliqueTemplateSpec",
-            id="target",
-        ),
-        pytest.param(
-            {**an_override("PodCliqueTemplateSpec", {}), "apiVersion": "v1"},
-            "providerOverride.apiVersion is 'v1'; allowed: grove.io/v1alpha1",
-            id="version",
-        ),
-        pytest.param(
-            an_override("PodCliqueTemplateSpec", {"spec": {"replicas": 9}}),
-            "providerOverride.value.spec is set; allowed: providerOverride.value.topologyConstraint",
-            id="more-than-placement",
-        ),
-        pytest.param(
-            an_override("PodCliqueTemplateSpec", {"topologyConstraint": 1}),
-            "providerOverride.value.topologyConstraint is 1; allowed: a mapping",
-            id="no-mapping",
-        ),
-    ],
-)
-def test_overrides_of_anything_but_placement_are_refused(override: Document, found: str) -> None:
-    with pytest.raises(RenderError, match=re.escape(f"component Worker: {found}")):
-        a_set(a_graph(a_component(providerOverride=override)))
 
 
 @pytest.mark.parametrize(
@@ -303,8 +221,48 @@ def test_whatever_the_names_are_they_fit_or_are_refused(
             assert len(document["metadata"]["name"]) <= 63
 
 
+_KEYS = (
+    "apiVersion",
+    "target",
+    "value",
+    "topologyConstraint",
+    "pack",
+    "clusterTopologyName",
+    "packDomain",
+    "nodeCount",
+    "leader",
+    "worker",
+    "providerOverride",
+    "grove",
+    "forceScalingGroup",
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.text("a/", max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+_FIELDS = ("minAvailable", "multinode", "providerOverride", "topologyConstraint", "experimental", "replicas")
+_GRAPH_FIELDS = ("priorityClassName", "topologyConstraint", "providerOverride")
+
+
+@given(st.dictionaries(st.sampled_from(_FIELDS), _JSON), st.dictionaries(st.sampled_from(_GRAPH_FIELDS), _JSON))
+def test_whatever_a_graph_says_of_its_gang_is_rendered_or_refused_with_its_reason(
+    component: dict[str, Any], spec: dict[str, Any]
+) -> None:
+    try:
+        first = render(a_graph(a_component(**component), **spec), a_context(has_grove=True))
+    except (SpecError, RenderError):
+        return
+    assert render(a_graph(a_component(**component), **spec), a_context(has_grove=True)) == first
+    assert json.loads(json.dumps(first)) == list(first)
+
+
 def test_a_gang_renders_the_same_each_time_and_shares_nothing() -> None:
-    graph = a_graph(a_component(topologyConstraint=RACK), a_component("F", "frontend"), topologyConstraint=TOPOLOGY)
+    graph = a_graph(
+        a_component(topologyConstraint={"packDomain": "rack"}),
+        a_component("F", "frontend"),
+        topologyConstraint={"clusterTopologyName": "t"},
+    )
     first = render(graph, a_context(has_grove=True, gang_scheduler="kai-scheduler"))
     assert json.loads(json.dumps(first)) == list(first)
     before = copy.deepcopy(first)

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.render import RenderError
-from tests.unit.operator_plane.render.factories import a_component, a_graph, env_of, rendered
-from tests.unit.operator_plane.render.test_grove import template_of
+from tests.unit.operator_plane.render.factories import a_component, a_graph, env_of, gang_template, rendered
 
 Document = dict[str, Any]
 
@@ -26,7 +25,7 @@ def a_wide_component(engine: str = "sglang", nodes: int = 3, **fields: Any) -> D
 
 
 def test_a_group_is_a_leader_and_workers_none_of_which_may_be_missing() -> None:
-    template = template_of(a_graph(a_wide_component(nodes=4, replicas=2, minAvailable=2)))
+    template = gang_template(a_graph(a_wide_component(nodes=4, replicas=2, minAvailable=2)))
     assert [
         (each["name"], each["spec"]["roleName"], each["spec"]["replicas"], each["spec"]["minAvailable"])
         for each in template["cliques"]
@@ -59,7 +58,7 @@ def test_newer_runtimes_are_told_their_place_in_words_of_no_orchestrator() -> No
 
 
 def test_a_leader_that_logs_in_to_its_workers_starts_after_them() -> None:
-    template = template_of(a_graph(a_wide_component("trtllm")))
+    template = gang_template(a_graph(a_wide_component("trtllm")))
     leader, worker = template["cliques"]
     assert template["cliqueStartupType"] == "CliqueStartupTypeExplicit"
     assert leader["spec"]["startsAfter"] == ["worker-wkr"]
@@ -68,18 +67,19 @@ def test_a_leader_that_logs_in_to_its_workers_starts_after_them() -> None:
     group = "$(GROVE_PCSG_NAME)-$(GROVE_PCSG_INDEX)-worker"
     workers = [f"{group}-wkr-{index}.$(GROVE_HEADLESS_SERVICE)" for index in range(2)]
     assert f" -n 3 -H {','.join([LEADER, *workers])} " in script
+    assert "until " not in script  # Grove has the workers ready by then.
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_other_engines_start_in_any_order(engine: str) -> None:
-    template = template_of(a_graph(a_wide_component(engine, main={"args": ["--tensor-parallel-size", "3"]})))
+    template = gang_template(a_graph(a_wide_component(engine, main={"args": ["--tensor-parallel-size", "3"]})))
     assert template["cliqueStartupType"] == "CliqueStartupTypeAnyOrder"
     assert not any("startsAfter" in each["spec"] for each in template["cliques"])
 
 
 def test_workers_of_vllm_wait_with_the_graphs_script() -> None:
     graph = a_graph(a_wide_component("vllm", main={"args": ["--tensor-parallel-size", "3"]}))
-    _, worker = template_of(graph)["cliques"]
+    _, worker = gang_template(graph)["cliques"]
     (waiting,) = worker["spec"]["podSpec"]["initContainers"]
     assert 'LEADER_HOST="${GROVE_PCSG_NAME}-${GROVE_PCSG_INDEX}-worker-ldr-0.${GROVE_HEADLESS_SERVICE}"' in str(waiting)
     (script,) = rendered(graph, "ConfigMap", has_grove=True)
@@ -95,7 +95,7 @@ def test_the_group_carries_the_components_packing_and_its_cliques_only_their_rol
         topologyConstraint={"packDomain": "rack"},
         multinode={"worker": {"providerOverride": {**override, "value": host}}},
     )
-    template = template_of(a_graph(component, topologyConstraint={"clusterTopologyName": "t", "packDomain": "zone"}))
+    template = gang_template(a_graph(component, topologyConstraint={"clusterTopologyName": "t", "packDomain": "zone"}))
     leader, worker = template["cliques"]
     assert "topologyConstraint" not in leader
     assert worker["topologyConstraint"] == {"pack": {"required": "host"}}
@@ -104,14 +104,14 @@ def test_the_group_carries_the_components_packing_and_its_cliques_only_their_rol
 
 def test_names_of_group_and_clique_leave_room_for_the_sets() -> None:
     name = "w" * 16  # 16 + 20 for its cliques leaves 9
-    template = template_of(a_graph(a_wide_component(name="w"), name="g" * 36))
+    template = gang_template(a_graph(a_wide_component(name="w"), name="g" * 36))
     assert template["cliques"][0]["name"] == "w-ldr"
     (document,) = rendered(a_graph(a_wide_component(name=name), name="g" * 10), "PodCliqueSet", has_grove=True)
     assert document["metadata"]["name"] == "gggg-" + document["metadata"]["name"][-4:]
     with pytest.raises(RenderError, match=r"component w{18}: .* 48 characters together; allowed: 45"):
-        template_of(a_graph(a_wide_component(name="w" * 18), name="g" * 8))
+        gang_template(a_graph(a_wide_component(name="w" * 18), name="g" * 8))
 
 
 def _cliques(component: Document) -> list[Document]:
-    cliques: list[Document] = template_of(a_graph(component))["cliques"]
+    cliques: list[Document] = gang_template(a_graph(component))["cliques"]
     return cliques
