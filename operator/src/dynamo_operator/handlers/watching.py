@@ -16,7 +16,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -143,8 +143,9 @@ class Watching:
         for kind in self._watched.kinds:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id="feed")(self._feeder(kind))
 
-    def _feeder(self, kind: Kind) -> Callable[..., None]:
-        def feed(type: str | None, event: Mapping[str, Any], **_: Any) -> None:
+    def _feeder(self, kind: Kind) -> Callable[..., Awaitable[None]]:
+        # A plain function would be run in a pool of threads.
+        async def feed(type: str | None, event: Mapping[str, Any], **_: Any) -> None:
             raw = event["object"]
             if type == "DELETED":
                 metadata = raw["metadata"]
