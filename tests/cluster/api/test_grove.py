@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from dynamo_operator.render import render
+from tests.cluster.api.kept import as_applied, lost
 from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster
 from tests.cluster.settings import Settings
 from tests.unit.operator_plane.render.corpus import CONTEXT, graph_of
 from tests.unit.operator_plane.render.test_grove_crds import a_full_set, graph_cases
-
-Document = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +31,7 @@ def test_every_object_of_every_manifest_is_taken_and_kept(grove_cluster: ApiClus
     """All at once, under names of their own, since one call for each takes a minute."""
     context = dataclasses.replace(CONTEXT, namespace=api_namespace, has_grove=True)
     sent = [
-        _as_applied(document, f"case-{case}-{position}")
+        as_applied(document, f"case-{case}-{position}")
         for case, manifest in enumerate(graph_cases())
         for position, document in enumerate(render(graph_of(manifest), context))
         if document["kind"] != "InferencePool"
@@ -42,33 +40,18 @@ def test_every_object_of_every_manifest_is_taken_and_kept(grove_cluster: ApiClus
     kept = {each["metadata"]["name"]: each for each in grove_cluster.get("podcliqueset", "-n", api_namespace)["items"]}
     sets = [each for each in sent if each["kind"] == "PodCliqueSet"]
     assert len(sets) == len(kept) == len(graph_cases())
-    lost = [_lost(each["spec"], kept[each["metadata"]["name"]]["spec"], each["metadata"]["name"]) for each in sets]
-    assert [line for lines in lost for line in lines] == []
+    changed = [lost(each["spec"], kept[each["metadata"]["name"]]["spec"], each["metadata"]["name"]) for each in sets]
+    assert [line for lines in changed for line in lines] == []
 
 
 def test_every_field_is_taken_and_kept(grove_cluster: ApiCluster, api_namespace: str) -> None:
-    sent = _as_applied(a_full_set(), "g")
+    sent = as_applied(a_full_set(), "g")
     grove_cluster.apply(sent, namespace=api_namespace)
     kept = grove_cluster.get("podcliqueset", "g", "-n", api_namespace)
-    assert _lost(sent["spec"], kept["spec"], "spec") == []
+    assert lost(sent["spec"], kept["spec"], "spec") == []
 
 
 def test_grove_refuses_what_it_does_not_know(grove_cluster: ApiCluster, api_namespace: str) -> None:
-    sent = json.loads(json.dumps(_as_applied(a_full_set(), "g")).replace("OnDelete", "Sometimes"))
+    sent = json.loads(json.dumps(as_applied(a_full_set(), "g")).replace("OnDelete", "Sometimes"))
     with pytest.raises(ClusterError, match=r"spec\.updateStrategy\.type: Unsupported value"):
         grove_cluster.apply(sent, namespace=api_namespace)
-
-
-def _as_applied(document: Document, name: str) -> Document:
-    """Without an owner: the graph itself is not applied, so nothing can belong to it."""
-    metadata = {key: value for key, value in document["metadata"].items() if key != "ownerReferences"}
-    return {**document, "metadata": {**metadata, "name": name}}
-
-
-def _lost(sent: Any, kept: Any, path: str) -> list[str]:
-    """What was sent and came back differently; what the server added does not count."""
-    if isinstance(sent, dict) and isinstance(kept, dict):
-        return [line for key, value in sent.items() for line in _lost(value, kept.get(key), f"{path}.{key}")]
-    if isinstance(sent, list) and isinstance(kept, list) and len(sent) == len(kept):
-        return [line for index, value in enumerate(sent) for line in _lost(value, kept[index], f"{path}[{index}]")]
-    return [] if sent == kept else [f"{path}: sent {sent!r}, kept {kept!r}"]
