@@ -290,6 +290,25 @@ async def test_drain_serves_who_still_comes_and_sends_him_elsewhere() -> None:
     assert refused.status_code == 503
 
 
+async def test_drain_waits_for_the_next_request_of_a_connection_that_just_ended_one() -> None:
+    go = asyncio.Event()
+
+    async def waits(request: Request, line: Line) -> None:
+        await go.wait()
+        await line.say(a_json(ANSWER))
+
+    async with a_stage(waits) as stage, httpx.AsyncClient(base_url=stage.url, timeout=10) as client:
+        running = asyncio.create_task(client.post("/v1/chat/completions", json=a_chat()))
+        await stage.until(lambda: len(stage.workers[0].requests) == 1)
+        drained = asyncio.create_task(stage.running.front.drain(10, linger_s=0.5))
+        await asyncio.sleep(0)
+        go.set()
+        statuses = [(await running).status_code, (await client.post("/v1/chat/completions", json=a_chat())).status_code]
+
+        assert statuses == [200, 200]
+        assert await drained is True
+
+
 async def test_drain_cuts_what_does_not_finish() -> None:
     async def hangs(request: Request, line: Line) -> None:
         await line.heard_hangup()

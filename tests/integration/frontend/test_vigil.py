@@ -210,6 +210,22 @@ async def test_frozen_worker_returns_only_after_two_answers() -> None:
     assert ward.text.getvalue().count("worker_back") == 1
 
 
+async def test_worker_found_frozen_when_it_left_is_asked_again_when_it_returns() -> None:
+    thawed = asyncio.Event()
+
+    async def thaws(request: Request, line: Line) -> None:
+        if not thawed.is_set():
+            await silent(request, line)
+        await line.say(a_json({}))
+
+    async with a_ward(thaws, every_s=0.0) as ward:
+        ward.vigil.follow([])
+        await ward.until("is_refused")
+        ward.vigil.follow([ward.card])
+        thawed.set()
+        await ward.until("is_admitted")
+
+
 async def test_own_standstill_is_not_blamed_on_the_worker() -> None:
     standstills = 0
 

@@ -136,7 +136,7 @@ class Vigil:
             del self._patients[worker_id]
 
     def _plan(self, patient: _Patient, after_s: float) -> None:
-        if patient.is_present and not self._every_s:
+        if patient.is_present and not self._every_s and not patient.pulse.is_frozen:
             return
         loop = asyncio.get_running_loop()
 
@@ -176,9 +176,8 @@ class Vigil:
 
     def _continue(self, patient: _Patient) -> None:
         patient.next = None
-        if patient.is_present:
-            self._plan(patient, next_probe_s(patient.pulse, self._every_s, random.random()))  # noqa: S311  # jitter
-        elif self._pool.awaits(patient.card.address):
-            self._plan(patient, next_probe_s(patient.pulse, self._every_s or DEPARTED_EVERY_S, 1.0))
+        if patient.is_present or self._pool.awaits(patient.card.address):
+            every_s = self._every_s or DEPARTED_EVERY_S
+            self._plan(patient, next_probe_s(patient.pulse, every_s, random.random()))  # noqa: S311  # jitter
         elif not patient.pulse.is_frozen:
             self._patients.pop(patient.card.worker_id, None)
