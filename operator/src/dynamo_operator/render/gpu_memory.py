@@ -64,7 +64,7 @@ def _claim_template(parent: str, component: Component) -> dict[str, Any]:
     assert service is not None
     modes = {service.mode, component.failover.mode if component.failover else service.mode}
     if modes != {"IntraPod"}:
-        raise RenderError(component.name, f"mode {', '.join(sorted(modes))}", "Deployments can only do IntraPod")
+        raise RenderError(component.name, f"mode {', '.join(sorted(modes))}", "allowed: IntraPod")
     request = {
         "name": "gpus",
         "exactly": {

@@ -16,6 +16,8 @@ from dynamo_operator.render import RenderError, render, render_component_deploym
 from tests.shared import shared
 from tests.unit.operator_plane.render import (
     test_containers,
+    test_grove,
+    test_grove_placement,
     test_leader_worker_set,
     test_multinode_engines,
     test_multinode_vllm,
@@ -261,5 +263,12 @@ def test_an_ingress_can_be_a_virtual_service() -> None:
 
 def test_each_difference_without_a_manifest_is_held_by_a_test() -> None:
     held_by = {row[-1] for row in documented_rows("S").values()}
-    modules = (test_containers, test_leader_worker_set, test_multinode_engines, test_multinode_vllm)
+    modules = (
+        test_containers,
+        test_grove,
+        test_grove_placement,
+        test_leader_worker_set,
+        test_multinode_engines,
+        test_multinode_vllm,
+    )
     assert held_by <= {*globals(), *(name for module in modules for name in dir(module))}
