@@ -119,27 +119,29 @@ def _new_target(roll: Roll) -> int:
 
 
 def _old_targets(roll: Roll, serving: set[str]) -> dict[str, int]:
-    """Scale down what does not run first, then what runs in a generation that cannot serve, then what serves."""
+    """Scale down what does not run first, then what runs in a generation that cannot serve, or more than is needed.
+
+    Headroom keeps as many replicas as must be available, and one more for each new one that is not. What is left of it
+    once nothing idle remains is therefore never more than what runs beyond that bound.
+    """
     least = roll.desired - roll.limits.unavailable
     every = (roll.new, *roll.old)
     running = {each.name: min(each.available, each.replicas) for each in every}
     usable = {each.name: running[each.name] if each.hash8 in serving else 0 for each in every}
     new_unavailable = max(0, roll.new.replicas - usable[roll.new.name])
     headroom = max(0, sum(each.replicas for each in every) - least - new_unavailable)
-    spare_running = max(0, sum(running.values()) - least)
-    spare_usable = max(0, sum(usable.values()) - least)
+    surplus = max(0, sum(usable.values()) - least)
     left = {each.name: each.replicas for each in roll.old}
     for each in roll.old:
         removed = min(headroom, each.replicas - running[each.name])
         left[each.name] -= removed
         headroom -= removed
     for each in roll.old:
-        spare = spare_usable if usable[each.name] else spare_running
-        removed = min(headroom, spare, spare_running, running[each.name], left[each.name])
+        is_usable = usable[each.name] > 0
+        removed = min(headroom, surplus if is_usable else headroom, left[each.name])
         left[each.name] -= removed
         headroom -= removed
-        spare_running -= removed
-        spare_usable -= removed if usable[each.name] else 0
+        surplus -= removed if is_usable else 0
     return left
 
 

@@ -178,7 +178,7 @@ def _rolling_update(previous: Mapping[str, Any], report: Report, now: str, *, is
             return previous
         updated = [roll.component for roll in report.rolls if roll.desired or roll.new.name]
         return {**previous, "phase": "Completed", "endTime": now, "updatedComponents": updated}
-    has_started = any(roll.new.replicas for roll in report.rolls)
+    has_started = any(each.component.is_worker and each.workload and each.workload.desired for each in report.standings)
     return {
         "phase": "InProgress" if has_started or previous.get("phase") == "InProgress" else "Pending",
         "startTime": previous["startTime"] if was_rolling and previous.get("startTime") else now,

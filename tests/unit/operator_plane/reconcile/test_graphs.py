@@ -133,7 +133,7 @@ async def test_foreign_object_is_reported_and_left_alone_and_the_rest_goes_on() 
     assert len(deployments(world)) == 2
     assert status_of(world)["state"] == "failed"
     assert "Service g-frontend exists and has no owner" in ready_condition(world)["message"]
-    assert [event.reason for event in world.events] == ["OwnershipConflict"]
+    assert [event.reason for event in world.happened] == ["OwnershipConflict"]
     assert wait is not None
 
 
@@ -148,7 +148,7 @@ async def test_conflict_is_told_once_and_ends_with_its_cause() -> None:
     world.drop(Ref(SERVICE, NAMESPACE, "g-frontend"))
     await operator.settle()
 
-    assert [event.reason for event in world.events].count("OwnershipConflict") == 1
+    assert [event.reason for event in world.happened].count("OwnershipConflict") == 1
     assert status_of(world)["state"] == "successful"
 
 
@@ -160,7 +160,7 @@ async def test_children_of_a_deleted_predecessor_are_waited_for() -> None:
     world.put(a_graph_document(a_frontend(), a_component(replicas=2)))
 
     await operator.reconcile()
-    assert not any(event.is_warning for event in world.events)
+    assert not any(event.is_warning for event in world.happened)
     world.collect()
     await operator.settle()
 
@@ -244,7 +244,7 @@ async def test_adapter_ends_when_its_component_asks_for_none() -> None:
     await operator.settle()
 
     assert Ref(SCALING_ADAPTER, NAMESPACE, "g-worker") not in world.objects
-    assert "AdapterDeleted" in [event.reason for event in world.events]
+    assert "AdapterDeleted" in [event.reason for event in world.happened]
 
 
 async def test_claim_is_kept_when_the_graph_no_longer_asks_for_it() -> None:
@@ -276,7 +276,7 @@ async def test_graph_that_cannot_be_rendered_fails_with_its_field_and_leaves_wha
     assert "spec.components[1].replicas" in ready_condition(world)["message"]
     assert replicas(world) == running
     assert wait is None
-    assert [event.reason for event in world.events if event.is_warning] == ["ValidationFailed"]
+    assert [event.reason for event in world.happened if event.is_warning] == ["ValidationFailed"]
 
 
 async def test_generation_is_noted_for_other_clients_and_never_read() -> None:

@@ -1,25 +1,25 @@
-"""A small cluster in memory: the API server's rules that reconcilers depend on, and Deployments that run pods.
+"""A cluster in memory that also does what controllers and kubelets do: garbage collection, Deployments that run pods.
 
-Server-side apply by one manager, uids, generations, garbage collection, uid preconditions. Nothing happens by itself:
-`collect`, `run_pods` and `make_ready` are what controllers and kubelets would do.
+The API server's part is `tests.fakes.kube`. Nothing happens by itself: tests call `collect`, `run_pods`, `make_ready`.
 """
 
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-from dynamo_operator.kube import Conflict, Document, Gone, Invalid, Kind, KubeError, Live, Ref, ref_of
+from dynamo_operator.kube import Document, Invalid, Kind, KubeError, Live, Ref, ref_of
+from dynamo_operator.kube.events import Notice
 from dynamo_operator.kube.objects import DEPLOYMENT
-from dynamo_operator.reconcile import Happening
+from tests.fakes.kube import FakeKube
 
-Fault = Callable[[int, str], None]
+Crashing = Callable[[int, str], None]
+_SERVER_SET = ("uid", "generation", "resourceVersion", "creationTimestamp")
 
 
-def no_fault(number: int, moment: str) -> None:
+def no_crash(number: int, moment: str) -> None:
     """Writes succeed."""
 
 
@@ -32,23 +32,24 @@ class Pod:
     is_ready: bool = False
 
 
-@dataclass
-class World:
-    """Implements the reconcilers' `Kube` and `Store`. `fault` is called before and after every write, and may raise."""
+class World(FakeKube):
+    """`crashing` is called before and after every write, and may raise. `calls` lists all that was sent."""
 
-    objects: dict[Ref, Live] = field(default_factory=dict)
-    pods: dict[Ref, list[Pod]] = field(default_factory=dict)
-    events: list[Happening] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
-    fault: Fault = no_fault
-    numbers: Any = field(default_factory=lambda: itertools.count(1))
-    writes: int = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.pods: dict[Ref, list[Pod]] = {}
+        self.happened: list[Notice] = []
+        self.calls: list[str] = []
+        self.crashing: Crashing = no_crash
+        self.sent = 0
 
-    # The API server's verbs.
+    @property
+    def objects(self) -> dict[Ref, Live]:
+        return self._objects
 
-    async def get(self, ref: Ref) -> Live | None:
+    async def get(self, ref: Ref) -> Live | None:  # type: ignore[override]
         self.calls.append(f"get {ref}")
-        return self.objects.get(ref)
+        return self._objects.get(ref)
 
     async def find(
         self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None, fields: str = ""
@@ -56,81 +57,65 @@ class World:
         self.calls.append(f"find {kind.name}")
         return self.seen(kind, namespace, labels=labels)
 
-    async def apply(self, document: Document, *, is_new: bool = False) -> Live:
-        return self._write(
-            f"apply {document['kind']} {document['metadata']['name']}", lambda: self._apply(document, is_new)
-        )
-
-    async def apply_status(self, document: Document) -> Live:
-        return self._write(f"status {document['kind']} {document['metadata']['name']}", lambda: self._status(document))
-
-    async def patch(self, ref: Ref, operations: list[dict[str, Any]], *, subresource: str = "") -> Live:
-        return self._write(f"patch {ref}", lambda: self._patch(ref, operations))
-
-    async def delete(
-        self, ref: Ref, *, uid: str, propagation: Literal["Background", "Foreground", "Orphan"] = "Background"
-    ) -> None:
-        self._write(f"delete {ref}", lambda: self._delete(ref, uid))
-
-    async def record(self, happening: Happening) -> None:
-        self.calls.append(f"event {happening.reason}")
-        self.events.append(happening)
-
-    # The store's view of the same; it never lags here.
+    async def record(self, notice: Notice) -> None:
+        self.calls.append(f"event {notice.reason}")
+        self.happened.append(notice)
 
     def seen(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> tuple[Live, ...]:
         return tuple(
             live
-            for ref, live in sorted(self.objects.items())
-            if ref.kind == kind
-            and namespace in ("", ref.namespace)
-            and all(live.labels.get(name) == value for name, value in (labels or {}).items())
+            for ref, live in sorted(self._objects.items())
+            if ref.kind == kind and namespace in ("", ref.namespace) and (labels or {}).items() <= live.labels.items()
         )
 
     # What users and other controllers do.
 
     def put(self, document: Document, *, namespace: str = "ns") -> Live:
-        """Create or replace as some user does; a replaced object keeps uid, owners and status, and what we applied."""
+        """Create or replace as a user does; a replaced object keeps owners, status, and what is still as we set it."""
         ref = ref_of(document, namespace)
-        old = self.objects.get(ref)
+        placed = {
+            **copy.deepcopy(document),
+            "metadata": {**copy.deepcopy(document["metadata"]), "namespace": namespace},
+        }
+        old = self._objects.get(ref)
         if old is None:
-            return self._store_new(ref, copy.deepcopy(document), applied={})
-        kept = {key: old.document["metadata"][key] for key in ("ownerReferences",) if key in old.document["metadata"]}
-        merged = copy.deepcopy(document)
-        merged["metadata"] = {**kept, **merged["metadata"]}
+            return self._new(ref, placed, {})
+        for key in ("ownerReferences", *_SERVER_SET):
+            if key in old.document["metadata"]:
+                placed["metadata"].setdefault(key, old.document["metadata"][key])
         if "status" in old.document:
-            merged["status"] = old.document["status"]
-        return self._replace(old, merged, _owned_still(old.applied, merged))
+            placed["status"] = old.document["status"]
+        return self._set(replace(old, applied=_owned_still(old.applied, placed)), placed)
 
-    def edit(self, ref: Ref, change: Callable[[Document], None]) -> Live:
+    def edit(self, ref: Ref, change: Callable[[Document], object]) -> Live:
         """Change a live object as `kubectl edit` does; fields that change are no longer ours."""
-        old = self.objects[ref]
+        old = self._objects[ref]
         document = copy.deepcopy(dict(old.document))
         change(document)
-        return self._replace(old, document, _owned_still(old.applied, document))
+        return self._set(replace(old, applied=_owned_still(old.applied, document)), document)
 
     def drop(self, ref: Ref) -> None:
         """Delete as a user does."""
-        del self.objects[ref]
+        del self._objects[ref]
 
     def collect(self) -> None:
         """Garbage collection: what is controlled by an owner that is gone, goes, and what that controls."""
         while True:
-            uids = {live.uid for live in self.objects.values()}
-            owned = [(ref, live.controller_uid) for ref, live in self.objects.items() if live.controller_uid]
+            uids = {live.uid for live in self._objects.values()}
+            owned = [(ref, live.controller_uid) for ref, live in self._objects.items() if live.controller_uid]
             gone = [ref for ref, owner in owned if owner not in uids]
             if not gone:
                 return
             for ref in gone:
-                del self.objects[ref]
+                del self._objects[ref]
                 self.pods.pop(ref, None)
 
     def run_pods(self) -> None:
         """Every Deployment gets to its replicas; unready pods end first, pods of an old template are made anew."""
-        for ref, live in list(self.objects.items()):
+        for ref, live in list(self._objects.items()):
             if ref.kind == DEPLOYMENT:
                 self._run(ref, live)
-        for ref in [ref for ref in self.pods if ref not in self.objects]:
+        for ref in [ref for ref in self.pods if ref not in self._objects]:
             del self.pods[ref]
 
     def make_ready(
@@ -149,84 +134,28 @@ class World:
 
     def tree(self) -> dict[str, Document]:
         """All objects without what differs between two runs: uids, versions, times."""
-        return {str(ref): _timeless(live.document) for ref, live in sorted(self.objects.items())}
+        return {str(ref): _timeless(live.document) for ref, live in sorted(self._objects.items())}
 
-    def _write(self, call: str, act: Callable[[], Any]) -> Any:
-        self.writes += 1
-        number = self.writes
-        self.fault(number, "before")
-        self.calls.append(call)
-        result = act()
-        self.fault(number, "after")
-        return result
+    def _write(self, verb: str, ref: Ref, do: Any) -> Any:
+        self.sent += 1
+        number = self.sent
+        self.crashing(number, "before")
+        self.calls.append(f"{verb} {ref}")
+        done = super()._write(verb, ref, do)
+        self.crashing(number, "after")
+        return done
 
-    def _apply(self, document: Document, is_new: bool) -> Live:
-        ref = ref_of(document, "")
+    def _applied(self, ref: Ref, document: Document, *, is_new: bool) -> Live:
         assert ref.namespace, "an apply names its namespace"
         for owner in document["metadata"].get("ownerReferences") or ():
             if not owner.get("uid"):
                 raise Invalid("metadata.ownerReferences.uid: Required value")
-        old = self.objects.get(ref)
-        applied = {key: copy.deepcopy(value) for key, value in document.items() if key != "status"}
-        if old is None:
-            return self._store_new(ref, copy.deepcopy(document), applied)
-        if is_new and not old.applied:
-            raise Conflict(f"{ref} exists")
-        merged = _merged(_without(old.document, old.applied, document), document)
-        return self._replace(old, merged, applied)
+        return super()._applied(ref, document, is_new=is_new)
 
-    def _status(self, document: Document) -> Live:
-        ref = ref_of(document, "")
-        old = self.objects.get(ref)
-        if old is None:
-            raise Gone(f"{ref} not found")
-        if document["metadata"].get("uid", old.uid) != old.uid:
-            raise Conflict("uid mismatch")
-        return self._replace(old, {**old.document, "status": copy.deepcopy(document["status"])}, old.applied)
-
-    def _patch(self, ref: Ref, operations: list[dict[str, Any]]) -> Live:
-        old = self.objects.get(ref)
-        if old is None:
-            raise Gone(f"{ref} not found")
-        document = copy.deepcopy(dict(old.document))
-        document["metadata"] = {**document["metadata"], "resourceVersion": old.resource_version}
-        for operation in operations:
-            *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
-            target: Any = document
-            for part in path:
-                target = target[int(part)] if isinstance(target, list) else target[part]
-            if operation["op"] == "test":
-                if target.get(last) != operation["value"]:
-                    raise Invalid("the test operation failed")
-            else:
-                target[last] = operation["value"]
-        del document["metadata"]["resourceVersion"]
-        return self._replace(old, document, old.applied)
-
-    def _delete(self, ref: Ref, uid: str) -> None:
-        live = self.objects.get(ref)
-        if live is not None and live.uid == uid:
-            del self.objects[ref]
-
-    def _store_new(self, ref: Ref, document: Document, applied: Mapping[str, Any]) -> Live:
-        version = next(self.numbers)
-        metadata = {**document["metadata"], "namespace": ref.namespace, "creationTimestamp": f"T{version:09}"}
-        live = Live(ref, f"uid-{version}", 1, str(version), {**document, "metadata": metadata}, applied)
-        self.objects[ref] = live
-        return live
-
-    def _replace(self, old: Live, document: Document, applied: Mapping[str, Any]) -> Live:
-        metadata = {**document["metadata"], "namespace": old.ref.namespace}
-        metadata["creationTimestamp"] = old.document["metadata"]["creationTimestamp"]
-        document = {**document, "metadata": metadata}
-        if document == old.document and applied == old.applied:
-            return old
-        spec = {key: value for key, value in document.items() if key not in ("metadata", "status")}
-        before = {key: value for key, value in old.document.items() if key not in ("metadata", "status")}
-        generation = old.generation + (spec != before)
-        live = Live(old.ref, old.uid, generation, str(next(self.numbers)), document, applied)
-        self.objects[old.ref] = live
-        return live
+    def _new(self, ref: Ref, document: Document, applied: Document) -> Live:
+        document = copy.deepcopy(document)
+        document["metadata"]["creationTimestamp"] = f"T{next(self._numbers):09}"
+        return super()._new(ref, document, applied)
 
     def _run(self, ref: Ref, live: Live) -> None:
         pods = self.pods.setdefault(ref, [])
@@ -237,11 +166,11 @@ class World:
         pods.sort(key=lambda pod: not pod.is_ready)
         del pods[wanted:]
         while len(pods) < wanted:
-            pods.append(Pod(f"{ref.name}-{next(self.numbers)}", template))
+            pods.append(Pod(f"{ref.name}-{next(self._numbers)}", template))
         self._report(ref)
 
     def _report(self, ref: Ref) -> None:
-        live = self.objects.get(ref)
+        live = self._objects.get(ref)
         if live is None:
             return
         pods = self.pods[ref]
@@ -255,7 +184,7 @@ class World:
             "availableReplicas": ready,
             "conditions": [{"type": "Available", "status": "True" if is_available else "False"}],
         }
-        self._replace(live, {**live.document, "status": status}, live.applied)
+        self._set(live, {**copy.deepcopy(dict(live.document)), "status": status})
 
 
 class View:
@@ -293,47 +222,18 @@ class Admitting:
         )
 
 
-def crash_at(point: int, moment: str) -> Fault:
+def crash_at(point: int, moment: str) -> Crashing:
     """Ends the process, so to say, before or after the n-th write."""
 
-    def fault(number: int, when: str) -> None:
-        if number == point and when == moment:
+    def crash(number: int, when: str) -> None:
+        if (number, when) == (point, moment):
             raise Crash(f"{moment} write {point}")
 
-    return fault
+    return crash
 
 
 class Crash(KubeError):
     """The operator ends here."""
-
-
-def _without(document: Mapping[str, Any], applied: Mapping[str, Any], wanted: Mapping[str, Any]) -> Document:
-    """What we applied before and no longer want is removed."""
-    kept: Document = {}
-    for key, value in document.items():
-        if key in applied and key not in wanted:
-            if isinstance(value, Mapping) and isinstance(applied[key], Mapping):
-                rest = _without(value, applied[key], {})
-                if rest:
-                    kept[key] = rest
-            continue
-        if (
-            isinstance(value, Mapping)
-            and isinstance(applied.get(key), Mapping)
-            and isinstance(wanted.get(key), Mapping)
-        ):
-            kept[key] = _without(value, applied[key], wanted[key])
-        else:
-            kept[key] = value
-    return kept
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else copy.deepcopy(value)
-    return merged
 
 
 def _owned_still(applied: Mapping[str, Any], document: Mapping[str, Any]) -> Document:
@@ -348,7 +248,7 @@ def _owned_still(applied: Mapping[str, Any], document: Mapping[str, Any]) -> Doc
 
 
 def _timeless(value: Any) -> Any:
-    hidden = ("uid", "creationTimestamp", "lastTransitionTime", "startTime", "endTime")
+    hidden = (*_SERVER_SET, "lastTransitionTime", "startTime", "endTime")
     if isinstance(value, Mapping):
         return {key: _timeless(inner) for key, inner in value.items() if key not in hidden}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
