@@ -18,6 +18,7 @@ from lightkube.core.exceptions import ConfigError
 
 # A connection whose peer vanished without a word is given up after this long (see `keepalive_options`).
 SILENCE_LIMIT_S = 30
+USER_AGENT = "dynamo-operator"
 
 
 class NoAccess(Exception):
@@ -60,7 +61,11 @@ class Access:
             socket_options=keepalive_options(),
         )
         return httpx2.AsyncClient(
-            base_url=self.server, auth=user_auth(self.config.user), transport=transport, timeout=timeout_s
+            base_url=self.server,
+            auth=user_auth(self.config.user),
+            transport=transport,
+            timeout=timeout_s,
+            headers={"User-Agent": USER_AGENT},
         )
 
 
