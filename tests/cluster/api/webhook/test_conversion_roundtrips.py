@@ -33,8 +33,9 @@ def accepted() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def client(guarded: Guarded) -> Client:
-    return guarded.cluster.client()
+def client(guarded: Guarded) -> Iterator[Client]:
+    with guarded.cluster.client() as client:
+        yield client
 
 
 class Objects:

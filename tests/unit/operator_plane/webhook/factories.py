@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import json
@@ -53,8 +54,10 @@ class MemoryKube:
     def __init__(self, **objects: Document) -> None:
         self.objects: dict[str, Document] = objects
         self.writes = 0
+        self.written = asyncio.Event()
         self.before_patch: Callable[[], None] | None = None
         self.failure: Exception | None = None
+        self.patch_failure: Exception | None = None  # of cluster-scoped objects
 
     async def get(self, ref: Ref) -> Live | None:
         if self.failure:
@@ -71,6 +74,8 @@ class MemoryKube:
         hook, self.before_patch = self.before_patch, None
         if hook:
             hook()
+        if self.patch_failure and not ref.namespace:
+            raise self.patch_failure
         if ref.name not in self.objects:
             raise Gone(ref.name)
         changed = copy.deepcopy(self.objects[ref.name])
@@ -82,6 +87,7 @@ class MemoryKube:
 
     def _written(self, name: str) -> None:
         self.writes += 1
+        self.written.set()
         self.objects[name]["metadata"]["resourceVersion"] = str(self.writes)
 
     def _live(self, ref: Ref) -> Live:
