@@ -118,8 +118,11 @@ class ClusterConnector:
             await self._client.close()
 
     async def _graph(self) -> GraphView:
-        async with _deadline(f"reading graph {self._target.graph}"):
-            found = await self._client.get(self._graphs, self._target.graph, namespace=self._target.namespace)
+        try:
+            async with _deadline(f"reading graph {self._target.graph}"):
+                found = await self._client.get(self._graphs, self._target.graph, namespace=self._target.namespace)
+        except _Absent as error:
+            raise GraphError(str(error)) from error
         return GraphView(found)
 
     async def _endpoints(self) -> Endpoints:
@@ -227,12 +230,13 @@ async def _deadline(doing: str) -> AsyncIterator[None]:
         raise Unreachable(f"{doing}: {type(error).__name__} {error}".rstrip()) from error
 
 
-def _classified(doing: str, error: ApiError) -> ConnectorError | GraphError:
+def _classified(doing: str, error: ApiError) -> ConnectorError:
     code, text = error.status.code or 0, f"{doing}: {error.status.message or 'no message'}"
     if code == 404:
         return _Absent(text)
-    # A JSON Patch whose test fails is answered 422 with this reason: the components have moved.
-    if code == 409 or (code == 422 and "testing value" in text):
+    # A JSON Patch whose test fails is answered 422 without a word on any field: the components have moved.
+    names_fields = error.status.details is not None and error.status.details.causes
+    if code == 409 or (code == 422 and not names_fields):
         return Conflicted(text)
     if code == 429 or code >= 500:
         return Unreachable(text)

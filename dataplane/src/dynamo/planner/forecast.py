@@ -51,7 +51,7 @@ def _rate(counts: Sequence[Count], now_s: float, window_s: float) -> float:
 
 
 def _trend(counts: Sequence[Count], now_s: float, half_s: float, dispersion: float) -> float:
-    """Significant rise of the rate per second, between two stretches of `half_s`; falls are left to the settling time."""
+    """By how much the rate rises per second, if that is significant; falls are left to the settling time."""
     late = [one for one in counts if one.at_s > now_s - half_s]
     early = [one for one in counts if now_s - 2 * half_s < one.at_s <= now_s - half_s]
     late_s, early_s = sum(one.interval_s for one in late), sum(one.interval_s for one in early)
