@@ -80,7 +80,7 @@ class Election:
         """Until cancelled; `on_change` hears when leading begins and ends."""
         self._on_change = on_change
         while True:
-            is_fine = await self._round()
+            is_fine = await self.round()
             await asyncio.sleep(self._timing.interval_s if is_fine else self._timing.retry_s)
 
     async def release(self) -> None:
@@ -94,7 +94,7 @@ class Election:
             except KubeError as error:
                 log.warning("lease_not_released lease=%s error=%r", self._ref, str(error))
 
-    async def _round(self) -> bool:
+    async def round(self) -> bool:
         """Renew, take or look; False when the next round should come soon."""
         try:
             if not self._is_leading:
