@@ -15,7 +15,9 @@ from dynamo_operator.validate.view import ComponentView
 from dynamo_operator.validate.violation import Violation
 
 HASH_SUFFIX = "-01234567"  # a worker generation's: '-' and 8 hexadecimal digits
-GROVE_LENGTH = 45  # graph and component together; Grove adds the rest of a pod's name
+GROVE_LENGTH = 45  # set, group and clique together; Grove adds the rest of a pod's name
+GROVE_SET_LENGTH = 8  # a set named after a longer graph is cut, but to no less than this
+GROVE_ROLE = "-ldr"
 # A LeaderWorkerSet's pods carry `<set>-<group>-<revision>` as a label value: 99 groups, 10 characters of revision.
 SET_LENGTH = LABEL_LENGTH - len("-99") - len("-0123456789")
 GLOBAL_NAMESPACE = "dynamo"
@@ -50,10 +52,11 @@ def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> 
     if len(component.name) > LABEL_LENGTH:
         return  # the schema says so
     rendered = service_name(graph, component, pathway)
-    if pathway is Pathway.GROVE and len(graph) + len(component.name) > GROVE_LENGTH:
+    grove_room = GROVE_LENGTH - min(len(graph), GROVE_SET_LENGTH)
+    if pathway is Pathway.GROVE and _grove_length(component) > grove_room:
         yield component.name_field.broken(
-            f'with the graph\'s name "{graph}" it has {len(graph) + len(component.name)} characters',
-            f"at most {GROVE_LENGTH} together, so that Grove's pod names fit",
+            f"Grove's names of its group and clique have {_grove_length(component)} characters",
+            f"at most {grove_room}, so that Grove's pod names fit",
         )
     elif len(rendered) > LABEL_LENGTH:
         yield component.name_field.broken(
@@ -67,3 +70,11 @@ def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> 
             f'its LeaderWorkerSet "{rendered}-0" has {len(rendered) + 2} characters',
             f"at most {SET_LENGTH}, so that the labels of its pods fit",
         )
+
+
+def _grove_length(component: ComponentView) -> int:
+    """Characters of a clique's name and, where the component scales in groups, of the group's."""
+    length = len(component.name)
+    if component.is_multinode:
+        return 2 * length + len(GROVE_ROLE)
+    return 2 * length if component.field["experimental"]["grove"]["forceScalingGroup"].is_true else length

@@ -57,10 +57,26 @@ GROVE = Context(has_grove=True)
         wrong("priority-class", beta("spec.priorityClassName", "high"), "spec.priorityClassName", '"high"', "nothing"),
         wrong(
             "grove-name-too-long",
-            a_graph(a_component("Frontend", "frontend"), name="g" * 40),
+            a_graph(a_component("f" * 38, "frontend"), name="g" * 10),
             "spec.components[0].name",
-            '"Frontend"',
-            "at most 45",
+            f'"{"f" * 38}"',
+            "at most 37",
+            GROVE,
+        ),
+        wrong(
+            "grove-name-of-a-group-too-long",
+            a_graph(a_component("d" * 17, multinode={"nodeCount": 2}), name="g" * 10),
+            "spec.components[0].name",
+            f'"{"d" * 17}"',
+            "at most 37",
+            GROVE,
+        ),
+        wrong(
+            "grove-name-of-a-forced-group-too-long",
+            a_graph(a_component("d" * 19, experimental={"grove": {"forceScalingGroup": True}}), name="g" * 10),
+            "spec.components[0].name",
+            f'"{"d" * 19}"',
+            "at most 37",
             GROVE,
         ),
         wrong(
@@ -250,3 +266,15 @@ def test_grove_fields_are_accepted_with_grove() -> None:
         "spec.priorityClassName",
         f"{WORKER}.minAvailable",
     }
+
+
+@pytest.mark.parametrize(
+    ("graph", "component"),
+    [
+        pytest.param("g" * 40, a_component("Frontend", "frontend"), id="the-set's-name-is-cut"),
+        pytest.param("g", a_component("f" * 44, "frontend"), id="a-short-graph-leaves-more"),
+        pytest.param("g" * 10, a_component("d" * 16, multinode={"nodeCount": 2}), id="a-group"),
+    ],
+)
+def test_names_that_grove_can_take_after_cutting_the_graphs_are_admitted(graph: str, component: dict[str, Any]) -> None:
+    assert validate(a_graph(component, name=graph), Context(has_grove=True, namespace="n")) == ()
