@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test check demo lock clean bench-frontend bench-index bench-prefix
+.PHONY: help setup fmt lint types test check demo lock clean bench-frontend bench-index bench-prefix \
+	cluster-packages cluster-binaries cluster-up cluster-down kind-up kind-down images wheels
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: $(READY) ## create .venv with everything in it, .venv/bin/dynamo included
 
@@ -39,6 +40,30 @@ test: $(READY) ## run the tests
 
 check: lint types test ## exactly what CI runs
 
+cluster-packages: ## install the system packages of the local cluster; says which (Debian, root)
+	@tests/cluster/local/packages.sh
+
+cluster-binaries: $(READY) ## build Kubernetes and its neighbours into the user's cache (minutes, once)
+	@$(BIN)/python -m tests.cluster binaries
+
+cluster-up: $(READY) ## start a Kubernetes on this machine, with our images; no Docker, no registry
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: $(READY) ## stop it and remove what it left
+	@$(BIN)/python -m tests.cluster down
+
+kind-up: $(READY) ## the same with kind, where Docker runs
+	@$(BIN)/python -m tests.cluster kind-up
+
+kind-down: $(READY) ## remove the kind cluster
+	@$(BIN)/python -m tests.cluster kind-down
+
+images: $(READY) ## build the images whose sources changed, without Docker
+	@$(BIN)/python -m tests.cluster images
+
+wheels: $(READY) ## fill dist/ with what the Dockerfiles in images/ install
+	@$(BIN)/python -m tests.cluster wheels
+
 demo: $(READY) ## serve a model from one file, through a KV-aware router, and chat with it
 	@$(BIN)/dynamo up -f examples/agg-router.yaml --demo
 
@@ -55,6 +80,8 @@ lock: $(READY) ## resolve the dependencies anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --constraint requirements.lock --python-version 3.11 --universal \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --output-file images/requirements.lock
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

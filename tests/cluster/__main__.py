@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.cluster.commands import say
 from tests.cluster.errors import ClusterError
+from tests.cluster.kind.cluster import kind_down, kind_up
 from tests.cluster.local.api_only import start_api_cluster, stop_api_cluster
 from tests.cluster.local.binaries import PROGRAMS, ensure
 from tests.cluster.local.cluster import down, up
@@ -32,6 +33,8 @@ def main() -> int:
     _verb(verbs, "wheels", _wheels, "fill dist/ with the wheels that the Dockerfiles install")
     _verb(verbs, "up", _up, "start the local cluster, or bring the running one up to date")
     _verb(verbs, "down", _down, "stop the local cluster and remove what it left")
+    _verb(verbs, "kind-up", _kind_up, "make a kind cluster with our images; needs Docker")
+    _verb(verbs, "kind-down", _kind_down, "remove the kind cluster")
     for name, verb, help_text in (
         ("api-up", _api_up, "start an API server without nodes in FOLDER and print its kubeconfig's path"),
         ("api-down", _api_down, "stop the API server in FOLDER and remove the folder"),
@@ -72,6 +75,14 @@ def _up(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def _down(settings: Settings, arguments: argparse.Namespace) -> None:
     down(settings.cache)
+
+
+def _kind_up(settings: Settings, arguments: argparse.Namespace) -> None:
+    print(kind_up(settings.cache).kubeconfig)
+
+
+def _kind_down(settings: Settings, arguments: argparse.Namespace) -> None:
+    kind_down(settings.cache)
 
 
 def _api_up(settings: Settings, arguments: argparse.Namespace) -> None:

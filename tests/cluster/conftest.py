@@ -8,8 +8,10 @@ from typing import NoReturn
 
 import pytest
 
+from tests.cluster.choice import usable_cluster
 from tests.cluster.errors import ClusterUnavailable
 from tests.cluster.local.api_only import ApiCluster, check_built, check_possible, running_api_cluster
+from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings, read_settings
 
 _GROUPS = {"cluster": "cluster", "api_cluster": "api-cluster"}
@@ -43,6 +45,23 @@ def api_cluster(cluster_settings: Settings) -> Iterator[ApiCluster]:
         _give_up(cluster_settings, unavailable)
     with running_api_cluster(cluster_settings.cache) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_settings: Settings) -> Iterator[Cluster]:
+    """A cluster whose pods run. One that runs already is used and left; one session at a time has the local one."""
+    try:
+        with usable_cluster(cluster_settings) as found:
+            yield found
+    except ClusterUnavailable as unavailable:
+        _give_up(cluster_settings, unavailable)
+
+
+@pytest.fixture
+def pod_namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace for one test of pods."""
+    with cluster.namespace() as name:
+        yield name
 
 
 @pytest.fixture

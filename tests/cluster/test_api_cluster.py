@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.cluster.commands import wait_until
+from tests.cluster.crds import Neighbour
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster, running_api_cluster
 from tests.cluster.local.processes import Processes
@@ -70,3 +71,26 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_fake_nodes_take_hundreds_of_pods(api_cluster: ApiCluster, api_namespace: str) -> None:
+    api_cluster.add_fake_nodes(2)
+    labels = {"app": "many"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "nothing"}]}}
+    spec = {"replicas": 200, "selector": {"matchLabels": labels}, "template": pod}
+    many = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "many"}, "spec": spec}
+    api_cluster.apply(many, namespace=api_namespace)
+    api_cluster.kubectl("rollout", "status", "deployment/many", "-n", api_namespace, "--timeout=90s")
+
+
+@pytest.mark.parametrize("neighbour", list(Neighbour))
+def test_a_neighbours_kinds_can_be_installed(api_cluster: ApiCluster, neighbour: Neighbour) -> None:
+    api_cluster.install_neighbour(neighbour)
+    plurals = api_cluster.kubectl("api-resources", "--cached=false", "-o", "name")
+    expected = {
+        Neighbour.LEADERWORKERSET: "leaderworkersets.leaderworkerset.x-k8s.io",
+        Neighbour.GROVE: "podcliquesets.grove.io",
+        Neighbour.INFERENCE_EXTENSION: "inferencepools.inference.networking.k8s.io",
+        Neighbour.VOLCANO: "podgroups.scheduling.volcano.sh",
+    }
+    assert expected[neighbour] in plurals.split()

@@ -19,6 +19,7 @@ from tests.cluster.access import Access
 from tests.cluster.audit import AuditLog
 from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.errors import ClusterError, ClusterUnavailable
+from tests.cluster.fake_nodes import start_fake_nodes
 from tests.cluster.local.binaries import KUBERNETES, ensure, is_built
 from tests.cluster.local.control_plane import (
     CONTROLLERS,
@@ -26,6 +27,7 @@ from tests.cluster.local.control_plane import (
     Site,
     start_api_server,
     start_controllers,
+    start_scheduler,
     stop_control_plane,
 )
 from tests.cluster.local.processes import Processes
@@ -53,6 +55,11 @@ class ApiCluster(Access):
             # The garbage collector looks for new kinds twice a minute, and at its start.
             self._processes.stop(CONTROLLERS)
             start_controllers(self.site, self._processes)
+
+    def add_fake_nodes(self, count: int) -> None:
+        """Nodes that only pretend, and the scheduler that pods need to get there."""
+        start_scheduler(self.site, self._processes)
+        start_fake_nodes(self, self.cache, self._processes, count)
 
     @property
     def folder(self) -> Path:
@@ -92,7 +99,9 @@ def start_api_cluster(
 
 def stop_api_cluster(folder: Path) -> None:
     """Stops what the folder records and removes the folder; nothing to do is fine."""
-    stop_control_plane(Processes(folder, die_with_us=False))
+    processes = Processes(folder, die_with_us=False)
+    processes.stop("kwok")
+    stop_control_plane(processes)
     shutil.rmtree(folder, ignore_errors=True)
 
 
