@@ -1,0 +1,44 @@
+"""kind's commands, and the plain message where Docker is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.errors import ClusterUnavailable
+from tests.cluster.kind import cluster as kind
+from tests.cluster.local.images.recipes import RUNTIME
+
+
+def test_the_cluster_is_made_from_the_file_and_removed_by_its_name() -> None:
+    up = kind.up_command(Path("/cache/kubeconfig"))
+    assert up[:3] == ["kind", "create", "cluster"]
+    assert yaml.safe_load(Path(up[up.index("--config") + 1]).read_text())["name"] == kind.NAME
+    assert kind.NAME in kind.down_command(Path("/cache/kubeconfig"))
+
+
+def test_images_are_built_by_the_users_dockerfiles_and_loaded_under_the_built_name() -> None:
+    build = kind.build_command(Path("/repository"), RUNTIME)
+    assert build[build.index("--file") + 1] == "/repository/images/runtime/Dockerfile"
+    assert build[build.index("--tag") + 1] == kind.load_command(RUNTIME.reference)[3]
+
+
+@pytest.mark.parametrize("verb", [kind.kind_up, kind.kind_down], ids=["up", "down"])
+def test_a_missing_docker_is_named(
+    verb: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterUnavailable, match="kind needs a running Docker"):
+        verb(tmp_path)
+
+
+def test_a_missing_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterUnavailable, match="kind is not installed"):
+        kind.kind_up(tmp_path)
