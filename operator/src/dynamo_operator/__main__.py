@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx2
@@ -31,8 +32,13 @@ from dynamo_operator.handlers.store import LiveStore
 from dynamo_operator.handlers.watching import Watched, Watching
 from dynamo_operator.kube import Access, Client, Kind, KubeError, NoAccess, Ref, find_access, own_namespace
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, GRAPH, LEASE, MODEL, SCALING_ADAPTER
-from dynamo_operator.reconcile import Controller
-from dynamo_operator.render import RenderContext
+from dynamo_operator.reconcile import (
+    ComponentDeploymentController,
+    Controller,
+    FrontendAdmission,
+    GraphController,
+    Surroundings,
+)
 from dynamo_operator.render.context import CONTRACT_VERSION
 from dynamo_operator.webhook import AdmissionContext, WebhookServer
 
@@ -63,47 +69,49 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What everything is built from. `http` reaches the API server, `pods` the pods of graphs."""
+
+    settings: Settings
+    access: Access
+    process: Process
+    namespace: str
+    served: Served
+    http: httpx2.AsyncClient
+    pods: httpx2.AsyncClient
+    metrics: Metrics
+
+
 async def operate(settings: Settings, access: Access, process: Process) -> None:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(access.http_client(timeout_s=CALL_TIMEOUT_S))
+        pods = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         served = await _until_served(Client(http), stop)
         if served is None:
             return
         namespace = process.namespace or own_namespace(access)
-        metrics = Metrics(CollectorRegistry())
-        webhook = _webhook(settings, Client(http), namespace, served, metrics)
-        operator = _operator(settings, access, http, namespace, process, served, metrics, webhook)
-        server = settings.server
-        await stack.enter_async_context(
-            serving(operator.pages, port=server.health_probe.port, host=server.health_probe.bind_address)
-        )
-        await stack.enter_async_context(
-            serving({"/metrics": _metrics_page(metrics)}, port=server.metrics.port, host=server.metrics.bind_address)
-        )
+        setup = Setup(settings, access, process, namespace, served, http, pods, Metrics(CollectorRegistry()))
+        operator = _operator(setup, _webhook(setup) if settings.server.webhook.enabled else None)
+        health, metrics = settings.server.health_probe, settings.server.metrics
+        metrics_pages = {"/metrics": _metrics_page(setup.metrics)}
+        await stack.enter_async_context(serving(operator.pages, port=health.port, host=health.bind_address))
+        await stack.enter_async_context(serving(metrics_pages, port=metrics.port, host=metrics.bind_address))
         log.info("started version=%s identity=%s", process.version, process.identity)
         await operator.run(stop)
         log.info("stopped")
 
 
-def _operator(
-    settings: Settings,
-    access: Access,
-    http: httpx2.AsyncClient,
-    namespace: str,
-    process: Process,
-    served: Served,
-    metrics: Metrics,
-    webhook: WebhookServer | None,
-) -> Operator:
-    restricted = settings.namespace.restricted
+def _operator(setup: Setup, webhook: WebhookServer | None) -> Operator:
+    metrics, restricted = setup.metrics, setup.settings.namespace.restricted
     store = LiveStore()
     claims = Claims(clock=_clock, on_release=lambda name: queue.mark_all(feed.work_in(name)))
     queue = Queue(metrics, admits=claims.admits)
-    leadership = _leadership(settings, http, namespace, process)
-    kube = Client(http, fence=leadership.fence, on_written=lambda packed: feed.take(packed))
-    controllers = _controllers(kube, store, render_context(settings, served))
-    kinds = _watched_kinds(controllers, served, with_claims=not restricted)
+    leadership = _leadership(setup)
+    kube = Client(setup.http, fence=leadership.fence, on_written=lambda packed: feed.take(packed))
+    controllers = _controllers(setup, kube, store)
+    kinds = _watched_kinds(controllers, setup.served, with_claims=not restricted)
     feed = Feed(store, queue, controllers, expected=kinds, on_change=claims.note)
     metrics.watch_store(store, COUNTED_KINDS, lambda: queue.depth)
     watched = Watched(kinds, restricted, {LEASE: f"metadata.name={CLAIM_NAME}"})
@@ -111,8 +119,8 @@ def _operator(
         feed=feed,
         queue=queue,
         leadership=leadership,
-        watching=Watching(access, watched, feed, clock=_clock, on_restart=metrics.watching_restarted),
-        claim=_claim(settings, http, process) if restricted else None,
+        watching=Watching(setup.access, watched, feed, clock=_clock, on_restart=metrics.watching_restarted),
+        claim=_claim(setup) if restricted else None,
         services={"webhook server": webhook.serve} if webhook else {},
         questions={"webhook": webhook.answers_through_service} if webhook else {},
         on_lead=metrics.led,
@@ -120,8 +128,12 @@ def _operator(
     return Operator(parts)
 
 
-def _controllers(kube: Client, store: LiveStore, context: RenderContext) -> tuple[Controller, ...]:
-    return ()
+def _controllers(setup: Setup, kube: Client, store: LiveStore) -> tuple[Controller, ...]:
+    surroundings = Surroundings(kube, store, render_context(setup.settings, setup.served), monotonic=_clock)
+    return (
+        GraphController(surroundings, FrontendAdmission(kube, setup.pods)),
+        ComponentDeploymentController(surroundings),
+    )
 
 
 def _watched_kinds(controllers: Sequence[Controller], served: Served, *, with_claims: bool) -> tuple[Kind, ...]:
@@ -131,36 +143,36 @@ def _watched_kinds(controllers: Sequence[Controller], served: Served, *, with_cl
     return tuple(kind for kind in dict.fromkeys(wanted) if is_served(kind, served))
 
 
-def _leadership(settings: Settings, http: httpx2.AsyncClient, namespace: str, process: Process) -> Election | Unopposed:
-    election = settings.leader_election
+def _leadership(setup: Setup) -> Election | Unopposed:
+    election = setup.settings.leader_election
     if not election.enabled:
         return Unopposed()
-    ref = Ref(LEASE, election.namespace or namespace, election.id)
-    api = Client(http, deadline_s=LEASE_DEADLINE_S, tries=1)
-    return Election(api, ref, process.identity, clock=_clock, now=_now)
+    ref = Ref(LEASE, election.namespace or setup.namespace, election.id)
+    return Election(_lease_client(setup), ref, setup.process.identity, clock=_clock, now=_now)
 
 
-def _claim(settings: Settings, http: httpx2.AsyncClient, process: Process) -> Election:
+def _claim(setup: Setup) -> Election:
     """Held by all replicas under one name, which tells the version."""
-    scope = settings.namespace.scope
-    ref = Ref(LEASE, settings.namespace.restricted, CLAIM_NAME)
-    timing = Timing(scope.lease_duration, scope.lease_renew_interval, retry_s=2.0, margin_s=0.0)
-    api = Client(http, deadline_s=LEASE_DEADLINE_S, tries=1)
-    return Election(api, ref, f"dynamo-operator/{process.version}", clock=_clock, now=_now, timing=timing)
+    namespace = setup.settings.namespace
+    ref = Ref(LEASE, namespace.restricted, CLAIM_NAME)
+    timing = Timing(namespace.scope.lease_duration, namespace.scope.lease_renew_interval, retry_s=2.0, margin_s=0.0)
+    holder = f"dynamo-operator/{setup.process.version}"
+    return Election(_lease_client(setup), ref, holder, clock=_clock, now=_now, timing=timing)
 
 
-def _webhook(
-    settings: Settings, kube: Client, namespace: str, served: Served, metrics: Metrics
-) -> WebhookServer | None:
+def _lease_client(setup: Setup) -> Client:
+    return Client(setup.http, deadline_s=LEASE_DEADLINE_S, tries=1)
+
+
+def _webhook(setup: Setup) -> WebhookServer:
     """Every replica serves, so its writes wait for no lease."""
-    if not settings.server.webhook.enabled:
-        return None
     context = AdmissionContext(
-        cluster=admission_facts(settings, served),
+        cluster=admission_facts(setup.settings, setup.served),
         operator_version=CONTRACT_VERSION,
-        scaler_users=frozenset({f"system:serviceaccount:{namespace}:{SERVICE_ACCOUNT_NAME}"}),
+        scaler_users=frozenset({f"system:serviceaccount:{setup.namespace}:{SERVICE_ACCOUNT_NAME}"}),
     )
-    return WebhookServer(settings.webhook_settings(namespace), kube, lambda: context, metrics)
+    settings = setup.settings.webhook_settings(setup.namespace)
+    return WebhookServer(settings, Client(setup.http), lambda: context, setup.metrics)
 
 
 def _metrics_page(metrics: Metrics) -> Callable[[], Awaitable[Page]]:

@@ -34,6 +34,8 @@ def start_logging(level: str, form: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of every start outside the main thread, where signals are not its own: they are not meant to be.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 
 def _message(record: logging.LogRecord) -> str:
