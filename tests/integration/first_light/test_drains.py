@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import signal
 import subprocess
 import sys
@@ -69,10 +68,9 @@ async def _load(targets: Callable[[], Sequence[str]], strike: Callable[[], None]
 
     async def client(number: int) -> None:
         left, is_first = REQUESTS_AFTER, True
-        turns = itertools.count(number)
         while left:
             urls = await asyncio.to_thread(targets)
-            async with httpx.AsyncClient(base_url=urls[next(turns) % len(urls)], timeout=30) as http:
+            async with httpx.AsyncClient(base_url=urls[number % len(urls)], timeout=30) as http:
                 is_kept = True
                 while is_kept and left:
                     left -= struck.is_set()
