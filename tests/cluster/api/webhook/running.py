@@ -18,7 +18,7 @@ from tests.cluster.access import Access
 
 OPERATOR = "system:serviceaccount:dynamo-system:dynamo-operator"
 NAMESPACE = "default"
-START_S = 30
+START_S = 100
 
 T = TypeVar("T")
 

@@ -117,8 +117,8 @@ async def test_every_operation_is_counted_with_its_result(client: httpx.AsyncCli
     await client.post(VALIDATE, content=body(bad), headers=JSON)
     mutate = next(hook.path for hook in HOOKS if hook.verb is Verb.MUTATE)
     await client.post(mutate, content=body(a_review(a_graph())), headers=JSON)
-    for objects in ([a_graph()], [{}]):
-        review = a_conversion("nvidia.com/v1alpha1", *objects)
+    for document in (a_graph(), {}):
+        review = a_conversion("nvidia.com/v1alpha1", document)
         await client.post(CONVERT_PATH, content=body(review), headers=JSON)
     assert counted.answers == [
         ("validate", "denied", ("spec.components.replicas",)),
