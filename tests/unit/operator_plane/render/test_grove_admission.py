@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dynamo_operator.api import parse_graph
@@ -19,6 +19,9 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
+@example(9, [(37, KINDS[0])])
+@example(9, [(16, KINDS[1]), (37, KINDS[0])])
+@example(9, [(18, KINDS[2])])
 @given(st.integers(1, 48), st.lists(st.tuples(st.integers(2, 46), st.sampled_from(KINDS)), min_size=1, max_size=3))
 def test_admission_refuses_the_names_that_grove_could_not_take(
     graph: int, components: list[tuple[int, dict[str, Any]]]
