@@ -71,6 +71,11 @@ class Stack:
         self.workers.append(worker)
         return worker
 
+    def add_frontend(self, name: str, port: int, env: Mapping[str, str] | None = None) -> Process:
+        """Another one beside the first; whoever adds it stops it."""
+        arguments = ["-m", "dynamo.frontend", "--http-port", str(port)]
+        return _start(self.folder, self.env if env is None else env, name, arguments)
+
 
 @contextlib.contextmanager
 def running_stack(

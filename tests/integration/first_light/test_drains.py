@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -109,10 +107,8 @@ async def _stream(http: httpx.AsyncClient, running: asyncio.Semaphore | None) ->
 
 @contextlib.contextmanager
 def _second_frontend(stack: Stack) -> Iterator[tuple[Process, str]]:
-    port, log = free_port(), stack.folder / "second.log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "dynamo.frontend", "--http-port", str(port)]
-        process = Process("second", subprocess.Popen(command, env=dict(stack.env), stdout=output, stderr=output), log)
+    port = free_port()
+    process = stack.add_frontend("second", port)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: bool(httpx.get(f"{url}/v1/models").json()["data"]), "it serves", processes=[process])

@@ -87,6 +87,7 @@ _ENVIRONMENT = (
     Flag("--worker-suffix", str, "", ("DYN_NAMESPACE_WORKER_SUFFIX",)),
     Flag("--name", str, "", ("POD_NAME",)),
     Flag("--peer-host", str, "", ("DYN_TCP_RPC_HOST",)),
+    Flag("--pod-ip", str, "", ("POD_IP",)),
     Flag("--system-host", str, "", ("DYN_SYSTEM_HOST",)),
     Flag("--system-port", number(int, least=-1, most=65535), 0, ("DYN_SYSTEM_PORT",)),
     Flag("--event-host", str, "", ("DYN_EVENT_PLANE_HOST",)),
@@ -152,10 +153,10 @@ def worker_config(
     namespace, component = values["endpoint"] or (values["namespace"], settings["component"])
     if suffix := settings["worker_suffix"]:
         namespace = f"{namespace}-{suffix}"
-    peer_host = settings["peer_host"] or _own_address()
+    peer_host = settings["peer_host"] or settings["pod_ip"] or _own_address()
     if not _HOST.fullmatch(peer_host):
         raise FlagError(f"DYN_TCP_RPC_HOST: found {peer_host!r}; expected a host name or an IP address")
-    everywhere = "127.0.0.1" if _is_loopback(peer_host) else "0.0.0.0"  # noqa: S104
+    everywhere = _every_interface(peer_host)
     for path in ("health_path", "live_path"):
         if not settings[path].startswith("/"):
             raise FlagError(f"DYN_SYSTEM_{path.upper()}: found {settings[path]!r}; expected a path that begins with /")
@@ -184,6 +185,13 @@ def worker_config(
     )
 
 
+def _every_interface(peer_host: str) -> str:
+    """What to listen on so that peers reach `peer_host`, and nobody else does where that is this machine only."""
+    if _is_loopback(peer_host):
+        return "127.0.0.1"
+    return "::" if ":" in peer_host else "0.0.0.0"  # noqa: S104
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -192,10 +200,19 @@ def _is_loopback(host: str) -> bool:
 
 
 def _own_address() -> str:
-    """The address of the interface that leads outwards; a datagram socket's connect sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    """The address of the interface that leads outwards, whichever family has one.
+
+    A pod in a network without a way out has its address beside its name in /etc/hosts.
+    """
+    for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
-            probe.connect(("192.0.2.1", 9))
+            # A datagram socket's connect sends nothing.
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((anywhere, 9))
+                return str(probe.getsockname()[0])
         except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
+            continue
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"

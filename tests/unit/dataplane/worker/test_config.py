@@ -98,3 +98,8 @@ def test_retired_flags_start_with_a_warning() -> None:
         ("--request-plane", "tcp", "--event-plane=nats", "--fpm-trace"), {}, COMMON_WORKER_FLAGS, COMMON_WORKER_RETIRED
     )
     assert len(parsed.warnings) == 3
+
+
+def test_pods_of_an_ipv6_cluster_listen_on_ipv6() -> None:
+    config = configured(DYN_TCP_RPC_HOST="", POD_IP="fd00::7")
+    assert (config.peer_host, config.system_host, config.event_host) == ("fd00::7", "::", "::")
