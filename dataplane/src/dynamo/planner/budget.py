@@ -66,7 +66,7 @@ def _staged(
     gpus: int,
 ) -> dict[Role, int]:
     """Growth that fits beside everything that still holds GPUs; shrinking is always allowed."""
-    leaving = {role: max(0, fleets[role].held - given[role]) for role in given}
+    leaving = {role: fleets[role].held - min(fleets[role].desired, count) for role, count in given.items()}
     free = gpus - _cost(leaving, costs)
     least = {role: min(count, max(floors[role], fleets[role].desired)) for role, count in given.items()}
     if _cost(least, costs) > free:

@@ -184,7 +184,7 @@ def read_config(text: str) -> tuple[PlannerConfig, tuple[str, ...]]:
 
 def _document(text: str) -> dict[str, Any]:
     source, content = "--config", text
-    if not text.lstrip().startswith("{") and "\n" not in text and ":" not in text:
+    if not text.lstrip().startswith(("{", "[")) and "\n" not in text and ": " not in text:
         source = f"--config {text}"
         try:
             content = Path(text).read_text()

@@ -110,8 +110,6 @@ def _remembered(
     # One entry at or before the window's start says that the window is covered.
     older = [one for one in state.needs if one[0] <= since_s][-1:]
     needs = (*older, *(one for one in state.needs if one[0] > since_s), (seen.now_s, enough))
-    if need.replicas > fleet.desired and misses >= MISSES_TO_GROW:
-        misses = 0
     return replace(state, misses=misses, needs=needs)
 
 

@@ -88,5 +88,6 @@ def test_budget_and_floors_hold_for_any_need(
     assert sum(fitted[role] * found[role].gpus_per_replica for role in (P, D)) <= gpus
     grown = [role for role in (P, D) if fitted[role] > found[role].desired and fitted[role] > least[role]]
     if grown:
-        held = sum(max(fitted[role], found[role].held) * found[role].gpus_per_replica for role in (P, D))
+        leaving = {role: found[role].held - min(found[role].desired, fitted[role]) for role in (P, D)}
+        held = sum((fitted[role] + leaving[role]) * found[role].gpus_per_replica for role in (P, D))
         assert held <= gpus, "growth beyond the floors never overlaps with those who leave"

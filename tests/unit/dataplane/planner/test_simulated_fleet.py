@@ -52,7 +52,7 @@ def test_workers_go_within_the_settling_time_of_a_load_that_ends() -> None:
                        until_s=600, workers=2)  # fmt: skip
 
     assert outcome.replicas_at(299, 2) >= 5
-    assert outcome.replicas_at(300 + 30 + settle_s(policy, 5), 2) == 1
+    assert outcome.replicas_at(300 + policy.pace.steady_s + settle_s(policy, 5) + policy.pace.tick_s, 2) == 1
 
 
 def test_no_traffic_at_all_falls_to_the_floor_once() -> None:
@@ -96,6 +96,7 @@ def test_unreachable_inter_token_target_does_not_eat_the_budget() -> None:
     assert outcome.replicas_at(900, 2) <= 3
 
 
+@pytest.mark.slow
 def test_real_conversations_cost_less_than_the_fixed_fleet_that_serves_them() -> None:
     with shared("data/azure2023_conv.csv").open() as lines:
         rows = list(csv.DictReader(lines))
@@ -114,6 +115,7 @@ def test_real_conversations_cost_less_than_the_fixed_fleet_that_serves_them() ->
     assert outcome.flips <= 8
 
 
+@pytest.mark.slow
 def test_long_prompts_are_served_from_a_cold_start() -> None:
     with gzip.open(shared("data/mooncake_conversation_trace.jsonl.gz"), "rt") as lines:
         found = [json.loads(line) for line in lines]
