@@ -16,8 +16,16 @@ from dynamo_operator.validate.quantity import parse_quantity
 _IDENTITY = ("apiVersion", "kind", "status")
 _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity"})
 _QUANTITIES = frozenset({"sizeLimit", "divisor", "quantity"})
-# Fields that key a list's items and that the server fills in; nothing else that we own appears by itself.
-_KEY_DEFAULTS: Mapping[str, object] = {"protocol": "TCP"}
+# What the server fills in where we own the whole: keys of list items, and parts of values that are atomic, as fieldRef
+# is. Taking one of these back means the same as leaving it.
+_SERVER_DEFAULTS: Mapping[str, object] = {
+    "protocol": "TCP",
+    "apiVersion": "v1",
+    "divisor": "0",
+    "expirationSeconds": 3600,
+    "allocationMode": "ExactCount",
+    "count": 1,
+}
 _LIST_KEYS = ("name", "containerPort", "port", "mountPath", "devicePath", "uid", "ip", "topologyKey", "type")
 
 
@@ -51,7 +59,7 @@ def _same_mapping(want: Mapping[str, Any], have: Mapping[str, Any], seen: Mappin
             if not (_is_void(want[name]) and _is_void(seen.get(name))):
                 return False
         elif name not in want:
-            if not (_is_void(have[name]) or _KEY_DEFAULTS.get(name) == have[name]):
+            if not (_is_void(have[name]) or _SERVER_DEFAULTS.get(name) == have[name]):
                 return False
         elif not _same(want[name], have[name], seen.get(name), key):
             return False
