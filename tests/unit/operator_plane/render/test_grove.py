@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamo_operator.api import SpecError, parse_graph
@@ -200,6 +200,7 @@ def test_a_component_that_leaves_no_room_for_the_set_is_refused() -> None:
 _LETTERS = st.text("abcXYZ019-", min_size=1, max_size=60)
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(_LETTERS, _LETTERS, _LETTERS, st.booleans())
 def test_whatever_the_names_are_they_fit_or_are_refused(
     graph: str, component: str, namespace: str, is_group: bool
@@ -245,6 +246,7 @@ _FIELDS = ("minAvailable", "multinode", "providerOverride", "topologyConstraint"
 _GRAPH_FIELDS = ("priorityClassName", "topologyConstraint", "providerOverride")
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(st.dictionaries(st.sampled_from(_FIELDS), _JSON), st.dictionaries(st.sampled_from(_GRAPH_FIELDS), _JSON))
 def test_whatever_a_graph_says_of_its_gang_is_rendered_or_refused_with_its_reason(
     component: dict[str, Any], spec: dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynamo_operator.api import parse_graph
@@ -19,6 +19,7 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
+@settings(deadline=None)  # a busy machine, and the first call, which reads the schemas, take their time
 @example(9, [(37, KINDS[0])])
 @example(9, [(16, KINDS[1]), (37, KINDS[0])])
 @example(9, [(18, KINDS[2])])
