@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from dynamo.frontend.listener import Limits
+from dynamo.wire.cards import Role
 from tests.integration.frontend.harness import Line, Request, a_chat, a_json, a_stage, always, post
 
 ANSWER = {"id": "c", "object": "chat.completion", "choices": []}
@@ -263,6 +264,24 @@ async def test_refusal_of_an_endless_model_name_stays_short() -> None:
 
     assert refused.status_code == 404
     assert len(refused.content) < 1000
+
+
+async def test_health_lists_a_worker_only_once_requests_go_to_it() -> None:
+    async with (
+        a_stage(GOOD, cards=({"role": Role.DECODE, "namespace": "n-0a1b2c3d"},)) as stage,
+        httpx.AsyncClient(base_url=stage.url) as client,
+    ):
+        alone = (await client.get("/health")).json()["instances"]
+        prefill = stage.workers[0].card(worker_id=7, name="p", role=Role.PREFILL, namespace="n-0a1b2c3d")
+        await stage.discovery.publish(prefill)
+        await stage.until(lambda: len(stage.running.fleet.cards) == 2)
+        both = (await client.get("/health")).json()["instances"]
+
+    assert alone == [], "a decode worker without prefill workers gets nothing"
+    assert {(one["name"], one["namespace"], one["endpoint"]) for one in both} == {
+        ("p", "n-0a1b2c3d", "generate"),
+        ("w0", "n-0a1b2c3d", "generate"),
+    }
 
 
 async def test_drain_serves_who_still_comes_and_sends_him_elsewhere() -> None:
