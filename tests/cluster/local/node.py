@@ -26,8 +26,18 @@ from tests.cluster.local.processes import Processes
 
 PROGRAMS_OF_SYSTEM = ("containerd", "ctr", "runc", "iptables", "conntrack", "ip", "debootstrap", "buildah", "gcc")
 _CONTAINERD_DEADLINE_S = 30.0
-# Kernel switches for packets between pods, services and the outside; each keeps its former value in the record.
+# Kernel switches for packets between pods, services and the outside.
 _SWITCHES = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables")
+# Those that the kubelet and kube-proxy set on their own; the record keeps what they all were before.
+_SET_BY_PROGRAMS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+    "net/ipv4/conf/all/route_localnet",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ class Node:
 
     def _remember_machine(self) -> None:
         """Writes down what must be as before when the cluster is gone."""
-        switches = {switch: (Path("/proc/sys") / switch) for switch in _SWITCHES}
+        switches = {switch: (Path("/proc/sys") / switch) for switch in (*_SWITCHES, *_SET_BY_PROGRAMS)}
         record = {
             "namespaces": sorted(leftovers.network_namespaces()),
             "network_results": sorted(leftovers.network_results()),
