@@ -16,6 +16,7 @@ from dynamo.mocker.timing import Polynomial, Speed, StepTimes
 from dynamo.mocker.work import Admission, Limits, Preemption
 from dynamo.process.flags import FlagError
 from dynamo.wire.cards import ModelType, Role
+from dynamo.worker.config import every_interface
 
 DEFAULT_MODEL = "mock-model"
 DEFAULT_KV_BYTES_PER_TOKEN = 131_072
@@ -89,7 +90,7 @@ def engine_config(values: Mapping[str, Any], *, advertised_host: str) -> MockerC
         model_types=values["endpoint_types"] or tuple(ModelType),
         transfer_s_per_token=_transfer_s_per_token(values, folder if is_local else None),
         enable_faults=values["enable_faults"],
-        host=values["host"] or ("127.0.0.1" if advertised_host in ("127.0.0.1", "localhost") else "0.0.0.0"),  # noqa: S104
+        host=values["host"] or every_interface(advertised_host),
         advertised_host=advertised_host,
         port=values["port"],
         warnings=warnings,

@@ -156,7 +156,7 @@ def worker_config(
     peer_host = settings["peer_host"] or settings["pod_ip"] or _own_address()
     if not _HOST.fullmatch(peer_host):
         raise FlagError(f"DYN_TCP_RPC_HOST: found {peer_host!r}; expected a host name or an IP address")
-    everywhere = _every_interface(peer_host)
+    everywhere = every_interface(peer_host)
     for path in ("health_path", "live_path"):
         if not settings[path].startswith("/"):
             raise FlagError(f"DYN_SYSTEM_{path.upper()}: found {settings[path]!r}; expected a path that begins with /")
@@ -185,10 +185,10 @@ def worker_config(
     )
 
 
-def _every_interface(peer_host: str) -> str:
+def every_interface(peer_host: str) -> str:
     """What to listen on so that peers reach `peer_host`, and nobody else does where that is this machine only."""
     if _is_loopback(peer_host):
-        return "127.0.0.1"
+        return "::1" if ":" in peer_host else "127.0.0.1"
     return "::" if ":" in peer_host else "0.0.0.0"  # noqa: S104
 
 
