@@ -5,6 +5,7 @@ Must not load them anywhere. Called by `make images` and by the local cluster's 
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import tempfile
@@ -50,11 +51,12 @@ class Builder:
 
     def _ours(self) -> list[Built]:
         base_key = recipes.base_key()
+        wheels = functools.cache(write_wheels)  # Once for both images, and only if one is made.
         built = []
         for image in (recipes.OPERATOR, recipes.RUNTIME):
 
             def make(image: Image = image) -> None:
-                write_wheels(REPOSITORY)
+                wheels(REPOSITORY)
                 dockerfile = str(REPOSITORY / "images" / image.name / "Dockerfile")
                 arguments = ["--file", dockerfile, "--build-arg", f"BASE={self._base(base_key)}"]
                 # Under a name of its own, this stage outlives the pruning and is built once for both images.

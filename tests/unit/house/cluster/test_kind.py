@@ -35,10 +35,20 @@ def test_a_missing_docker_is_named(
         verb(tmp_path)
 
 
+def test_a_docker_that_does_not_answer_is_no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_program(tmp_path, "docker", "exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterUnavailable, match="kind needs a running Docker"):
+        kind.kind_up(tmp_path)
+
+
 def test_a_missing_kind_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    docker = tmp_path / "docker"
-    docker.write_text("#!/bin/sh\n")
-    docker.chmod(0o755)
+    a_program(tmp_path, "docker", "exit 0")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterUnavailable, match="kind is not installed"):
         kind.kind_up(tmp_path)
+
+
+def a_program(folder: Path, name: str, line: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+    (folder / name).chmod(0o755)
