@@ -15,6 +15,8 @@ STRETCHES_PER_DOUBLING = 2
 WEIGHT_MAX = 12.0
 """Intervals that a stretch's mean looks back over."""
 FORGET_AFTER_S = 3600.0
+LEAST = 1e-6
+"""Smaller numbers measure nothing; arithmetic on them would overflow."""
 REACH = 2.0
 """How far beyond the largest x seen a curve may be trusted."""
 
@@ -34,7 +36,7 @@ class Curve:
 
     def with_sample(self, x: float, y: float, now_s: float) -> Curve:
         """The curve with one more measurement; what makes no sense is left out."""
-        if not (0 < x < math.inf and 0 < y < math.inf):
+        if not (LEAST <= x < math.inf and LEAST <= y < math.inf):
             return self
         stretch = round(math.log2(x) * STRETCHES_PER_DOUBLING)
         old = self.points.get(stretch)

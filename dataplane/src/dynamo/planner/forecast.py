@@ -35,10 +35,12 @@ def forecast(counts: Sequence[Count], now_s: float, *, lead_s: float, steady_s: 
         return Forecast(0.0, 1.0)
     dispersion = _dispersion(counts)
     rates = [_rate(counts, now_s, steady_s)]
+    # What a short window is judged by must not contain it: a sudden rise would pass for burstiness.
+    usual = _dispersion(counts[: -SHORT_WINDOWS[-1][0]])
     for intervals, sigmas in SHORT_WINDOWS:
         recent = counts[-intervals:]
         seen, over_s = sum(one.arrivals for one in recent), sum(one.interval_s for one in recent)
-        rates.append((seen - sigmas * math.sqrt(dispersion * seen)) / over_s)
+        rates.append((seen - sigmas * math.sqrt(usual * seen)) / over_s)
     rate = max(0.0, *rates)
     half_s = max(steady_s, lead_s)
     ahead_s = lead_s + half_s / 2
@@ -66,8 +68,8 @@ def _trend(counts: Sequence[Count], now_s: float, half_s: float, dispersion: flo
 def _dispersion(counts: Sequence[Count]) -> float:
     """From differences of neighbours, so that a slow change of the rate does not count as burstiness."""
     pairs = list(itertools.pairwise(counts))
-    mean = sum(one.arrivals for one in counts) / len(counts)
-    if len(pairs) < 3 or mean <= 0:
+    if len(pairs) < 3 or not any(one.arrivals for one in counts):
         return 1.0
+    mean = sum(one.arrivals for one in counts) / len(counts)
     variance = sum((after.arrivals - before.arrivals) ** 2 for before, after in pairs) / (2 * len(pairs))
     return min(DISPERSION_MAX, max(1.0, variance / mean))
