@@ -20,6 +20,7 @@ from dynamo_operator.api.documents import (
 )
 from dynamo_operator.api.errors import SpecError
 from dynamo_operator.api.gangs import read_component_gang, read_graph_gang
+from dynamo_operator.api.pod_shape import check_environment, check_pod_template
 from dynamo_operator.api.specs import (
     Claim,
     CompilationCache,
@@ -50,6 +51,7 @@ def parse_graph(document: JsonObject) -> Graph:
         for position, entry in enumerate(read_list(spec, "components", "spec"))
     )
     experimental = read_object(spec, "experimental", "spec") or EMPTY
+    check_environment(spec, "spec")
     return Graph(
         name=require_text(metadata, "name", "metadata"),
         metadata_annotations=freeze(annotations),
@@ -112,7 +114,7 @@ def _component(entry: JsonObject, path: str, preserved: Preserved) -> Component:
     replicas = read_count(entry, "replicas", path, default=1)
     gpu_memory = _gpu_memory(experimental, f"{path}.experimental")
     failover = _failover(experimental, f"{path}.experimental")
-    _check_containers(pod_template, f"{path}.podTemplate.spec")
+    check_pod_template(pod_template, f"{path}.podTemplate")
     return Component(
         name=require_text(entry, "name", path),
         type=_component_type(entry, path),
@@ -125,7 +127,7 @@ def _component(entry: JsonObject, path: str, preserved: Preserved) -> Component:
         shared_memory_size=_quantity(entry, "sharedMemorySize", path),
         model_name=None if model is None else require_text(model, "name", f"{path}.modelRef"),
         has_scaling_adapter=read_object(entry, "scalingAdapter", path) is not None,
-        epp_config=freeze(read_object(entry, "eppConfig", path)),
+        epp_config=_epp_config(entry, path),
         frontend_sidecar=read_text(entry, "frontendSidecar", path),
         compilation_cache=_compilation_cache(entry, path),
         gpu_memory=gpu_memory,
@@ -136,6 +138,14 @@ def _component(entry: JsonObject, path: str, preserved: Preserved) -> Component:
     )
 
 
+def _epp_config(entry: JsonObject, path: str) -> JsonObject | None:
+    config = read_object(entry, "eppConfig", path)
+    for key in ("config", "configMapRef"):
+        read_object(config or EMPTY, key, f"{path}.eppConfig")
+    frozen: JsonObject | None = freeze(config)
+    return frozen
+
+
 def _component_type(entry: JsonObject, path: str) -> ComponentType | None:
     value = read_text(entry, "type", path)
     if value is None:
@@ -144,19 +154,6 @@ def _component_type(entry: JsonObject, path: str) -> ComponentType | None:
         return ComponentType(value)
     except ValueError:
         raise SpecError(f"{path}.type", value, ", ".join(ComponentType)) from None
-
-
-def _check_containers(pod_template: JsonObject, path: str) -> None:
-    pod = read_object(pod_template, "spec", path.removesuffix(".spec")) or EMPTY
-    for key in ("containers", "initContainers"):
-        for position, container in enumerate(read_list(pod, key, path)):
-            at = f"{path}.{key}[{position}]"
-            require_text(container, "name", at)
-            for named in ("env", "volumeMounts"):
-                for index, item in enumerate(read_list(container, named, at)):
-                    require_text(item, "name", f"{at}.{named}[{index}]")
-    for position, secret in enumerate(read_list(pod, "imagePullSecrets", path)):
-        require_text(secret, "name", f"{path}.imagePullSecrets[{position}]")
 
 
 def _quantity(entry: JsonObject, key: str, path: str) -> str | None:

@@ -98,7 +98,7 @@ def _pod_template(
     if labels:
         metadata["labels"] = labels
     template["metadata"] = metadata
-    pod = template.setdefault("spec", {})
+    pod = template["spec"] = template.get("spec") or {}
     if component.type is ComponentType.PLANNER:
         pod.setdefault("serviceAccountName", names.PLANNER_ACCOUNT)
     if graph.env:

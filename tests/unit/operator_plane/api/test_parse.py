@@ -68,6 +68,8 @@ def _with(**component: Any) -> Mapping[str, Any]:
         pytest.param({**a_graph_document(), "spec": {"components": {}}}, "spec.components", id="components-no-list"),
         pytest.param(a_graph_document(a_component(), env=["X"]), "spec.env[0]", id="env-entry"),
         pytest.param(a_graph_document(labels={"a": 1}), "spec.labels[a]", id="label"),
+        pytest.param(a_graph_document(env=[{"value": "x"}]), "spec.env[0].name", id="env-name"),
+        pytest.param(_with(eppConfig={"config": []}), "spec.components[0].eppConfig.config", id="picker-config"),
         pytest.param(_with(name=""), "spec.components[0].name", id="empty-name"),
         pytest.param(_with(type="main"), "spec.components[0].type", id="type"),
         pytest.param(_with(replicas=-1), "spec.components[0].replicas", id="replicas"),

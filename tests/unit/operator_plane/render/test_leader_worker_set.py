@@ -126,6 +126,14 @@ def test_volcano_places_groups_where_it_is_the_gang_scheduler() -> None:
     assert "schedulerName" not in plain["spec"]["leaderWorkerTemplate"][LEADER]["spec"]
 
 
+def test_only_groups_are_told_the_graphs_queue() -> None:
+    queue = "nvidia.com/volcano-queue"
+    graph = a_graph(a_component("One"), several_nodes("vllm"), annotations_={queue: "gold"})
+    one, several = rendered(graph, "DynamoComponentDeployment", **GROUPS)
+    assert queue not in one["spec"]["podTemplate"]["metadata"]["annotations"]
+    assert several["spec"]["podTemplate"]["metadata"]["annotations"][queue] == "gold"
+
+
 def test_a_scheduler_of_the_users_stays() -> None:
     component = several_nodes("vllm", pod={"schedulerName": "mine"})
     pod = template(component, WORKER, context={"gang_scheduler": "volcano"})["spec"]

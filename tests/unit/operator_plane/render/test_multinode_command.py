@@ -103,6 +103,10 @@ def test_flags_are_read_from_words_and_scripts_alike() -> None:
     assert given_flags(_scripted("X=1 serve --size=2 --on --path_name 'a b' --size 4 # --size 9")) == expected
 
 
+def test_an_empty_command_line_has_no_flags() -> None:
+    assert given_flags({"command": []}) == given_flags(_scripted("")) == {}
+
+
 def test_a_script_with_an_open_quote_is_read_as_far_as_it_goes() -> None:
     assert words(_scripted("serve --size 4 'open")) == ["serve", "--size", "4", "'open"]
 

@@ -41,6 +41,7 @@ ADDRESS = "--data-parallel-address $(LWS_LEADER_ADDRESS) --data-parallel-rpc-por
             id="product-of-short-flags",
         ),
         pytest.param(("--tensor-parallel-size", "8"), [], [], id="fits-one-node"),
+        pytest.param(("-tp", "4", "--tensor-parallel-size=16", "-tp", "8"), [], [], id="last-name-counts"),
         pytest.param((), [], [], id="no-sizes"),
         pytest.param(("--data-parallel-size", "8"), [], [], id="ranks-fit-one-node"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_operator.api import parse_component_deployment, parse_graph, thaw
+from dynamo_operator.api import SpecError, parse_component_deployment, parse_graph, thaw
 from dynamo_operator.convert import to_v1beta1
 from dynamo_operator.render import RenderError, render, render_component_deployment, worker_hash
 from tests.shared import shared
@@ -63,8 +63,10 @@ def test_what_upstream_admits_renders_or_is_refused_by_name() -> None:
                 render(parse_graph(to_v1beta1(manifest)), CONTEXT)
             except RenderError as error:
                 refused[case["case"]] = error.component in str(manifest)
+            except SpecError as error:
+                refused[case["case"]] = error.path == "spec.env[0].name"
     assert all(refused.values())
-    assert len(refused) == 3  # two with names too long, one multinode
+    assert len(refused) == 4  # two with names too long, one multinode, one variable without a name
 
 
 def test_rendered_objects_share_nothing() -> None:

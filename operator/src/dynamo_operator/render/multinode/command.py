@@ -6,6 +6,7 @@ after it keeps its meaning. A command line that runs no engine known here is lef
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ def given_flags(container: Container) -> Mapping[str, str]:
     """Flags and their values in the order of their last mention; empty text for a flag without a value."""
     line = words(container)
     found: dict[str, str] = {}
-    for word, following in zip(line, [*line[1:], ""], strict=True):
+    for word, following in itertools.zip_longest(line, line[1:], fillvalue=""):
         name, equals, value = word.partition("=")
         if name.startswith("-"):
             found.pop(flag_name(name), None)
