@@ -68,8 +68,8 @@ def test_what_changes_no_spec_passes_unseen(verb: Verb, change: dict[str, Any]) 
 
 @BOTH
 def test_a_terminating_object_passes_unseen_so_that_its_finalizers_can_go(verb: Verb) -> None:
-    broken = with_(a_graph(), "metadata.deletionTimestamp", "2026-01-01T00:00:00Z")
-    broken["spec"]["components"] = []
+    broken = with_(a_graph(a_component(replicas=None)), "metadata.deletionTimestamp", "2026-01-01T00:00:00Z")
+    broken["spec"]["components"][0]["type"] = "wrker"
     assert response(a_review(broken, broken), verb) == {"uid": "u-1", "allowed": True}
 
 

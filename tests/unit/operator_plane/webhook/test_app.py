@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,24 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     answer = await client.post(VALIDATE, content=stalled(), headers=JSON)
     assert answer.status_code == 408
     await assert_serves(client)
+
+
+async def test_an_answer_that_takes_too_long_is_given_up(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "ANSWER_DEADLINE_S", 0.05)
+    is_free = threading.Event()
+
+    def slow() -> AdmissionContext:
+        is_free.wait(10)
+        return a_context()
+
+    transport = httpx.ASGITransport(create_app(slow, counted))
+    async with httpx.AsyncClient(transport=transport, base_url="https://w") as client:
+        answer = await client.post(VALIDATE, content=body(a_review(a_graph())), headers=JSON)
+        assert answer.status_code == 503
+        assert counted.answers == [("validate", "late", ())]
+        is_free.set()
+        monkeypatch.setattr(app, "ANSWER_DEADLINE_S", 10)
+        await assert_serves(client)
 
 
 async def test_every_operation_is_counted_with_its_result(client: httpx.AsyncClient, counted: Counted) -> None:
