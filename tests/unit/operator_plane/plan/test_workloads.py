@@ -1,0 +1,110 @@
+"""When a workload is ready, by kind; and that nothing else calls it so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dynamo_operator.kube import Live
+from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD_CLIQUE, POD_CLIQUE_SCALING_GROUP
+from dynamo_operator.plan.workloads import RESTARTED_AT, Lack, read_workload, restart_ids, with_restart
+from dynamo_operator.render import names
+from tests.unit.operator_plane.plan.lives import a_deployment, a_live
+
+
+@pytest.mark.parametrize(
+    ("live", "lack"),
+    [
+        pytest.param(a_deployment(), Lack.NOTHING, id="complete"),
+        pytest.param(a_deployment(generation=2), Lack.UPDATING, id="status-of-an-older-spec"),
+        pytest.param(a_deployment(updated=1), Lack.UPDATING, id="old-pods-satisfy-the-count"),
+        pytest.param(a_deployment(pods=3), Lack.UPDATING, id="an-old-pod-left"),
+        pytest.param(a_deployment(available=1), Lack.PODS, id="a-pod-not-available"),
+        pytest.param(a_deployment(conditions=[]), Lack.PODS, id="not-called-available"),
+        pytest.param(
+            a_deployment(available=1, conditions=[{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]),
+            Lack.STUCK,
+            id="stuck",
+        ),
+        pytest.param(a_deployment(0), Lack.NOTHING, id="none-wanted"),
+        pytest.param(a_deployment(0, generation=2), Lack.UPDATING, id="none-wanted-and-not-seen-yet"),
+    ],
+)
+def test_deployment_is_ready_only_by_its_present_spec(live: Live, lack: Lack) -> None:
+    assert read_workload(live).lack is lack
+
+
+def test_deployment_is_drained_once_its_controller_has_seen_zero() -> None:
+    assert read_workload(a_deployment(0)).is_drained
+    assert not read_workload(a_deployment(0, generation=2)).is_drained
+    assert not read_workload(a_deployment(0, pods=1)).is_drained
+
+
+def a_set(**status: Any) -> Live:
+    return a_live(LEADER_WORKER_SET, spec={"replicas": 2}, status=status)
+
+
+AVAILABLE = [{"type": "Available", "status": "True"}]
+
+
+@pytest.mark.parametrize(
+    ("live", "lack"),
+    [
+        pytest.param(
+            a_set(replicas=2, updatedReplicas=2, readyReplicas=2, conditions=AVAILABLE), Lack.NOTHING, id="complete"
+        ),
+        pytest.param(a_set(), Lack.UPDATING, id="no-status-yet"),
+        pytest.param(
+            a_set(replicas=2, updatedReplicas=1, readyReplicas=2, conditions=AVAILABLE), Lack.UPDATING, id="old-group"
+        ),
+        pytest.param(
+            a_set(replicas=2, updatedReplicas=2, readyReplicas=1, conditions=AVAILABLE), Lack.PODS, id="group-not-ready"
+        ),
+    ],
+)
+def test_leader_worker_set_is_ready_with_all_its_groups(live: Live, lack: Lack) -> None:
+    assert read_workload(live).lack is lack
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "lack"),
+    [
+        pytest.param(
+            POD_CLIQUE, {"readyReplicas": 2, "updatedReplicas": 2, "scheduledReplicas": 2}, Lack.NOTHING, id="c"
+        ),
+        pytest.param(
+            POD_CLIQUE, {"readyReplicas": 1, "updatedReplicas": 2, "scheduledReplicas": 1}, Lack.CAPACITY, id="cc"
+        ),
+        pytest.param(
+            POD_CLIQUE, {"readyReplicas": 1, "updatedReplicas": 2, "scheduledReplicas": 2}, Lack.PODS, id="cp"
+        ),
+        pytest.param(
+            POD_CLIQUE_SCALING_GROUP,
+            {"availableReplicas": 2, "updatedReplicas": 2, "scheduledReplicas": 2},
+            Lack.NOTHING,
+            id="g",
+        ),
+        pytest.param(
+            POD_CLIQUE_SCALING_GROUP,
+            {"availableReplicas": 2, "updatedReplicas": 1, "scheduledReplicas": 2},
+            Lack.UPDATING,
+            id="gu",
+        ),
+    ],
+)
+def test_groves_parts_are_ready_when_updated_and_serving(kind: Any, status: dict[str, int], lack: Lack) -> None:
+    live = a_live(kind, spec={"replicas": 2}, status={"observedGeneration": 1, **status})
+    assert read_workload(live).lack is lack
+
+
+def test_restart_reaches_only_its_component_and_changes_no_input() -> None:
+    template = {"metadata": {"labels": {names.COMPONENT: "Worker"}}}
+    document = {"kind": "Deployment", "spec": {"template": template}}
+
+    changed = with_restart(document, {"Worker": "7", "Other": "8"})
+
+    assert changed["spec"]["template"]["metadata"]["annotations"] == {RESTARTED_AT: "7"}
+    assert "annotations" not in template["metadata"]
+    assert restart_ids(a_live(spec=changed["spec"])) == {"Worker": "7"}
+    assert with_restart(document, {"Other": "8"}) == document
