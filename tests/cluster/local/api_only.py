@@ -32,6 +32,7 @@ from tests.cluster.local.control_plane import (
 )
 from tests.cluster.local.processes import Processes
 
+_PREFIX = "dynamo-api-"
 _START_ATTEMPTS = 3  # A free port may be taken by another process before it is ours.
 
 
@@ -74,7 +75,8 @@ class ApiCluster(Access):
 @contextlib.contextmanager
 def running_api_cluster(cache: Path, *, controllers: bool = True, with_crds: bool = True) -> Iterator[ApiCluster]:
     """Runs an API-only cluster that ends with this block, or with this process, and leaves nothing."""
-    folder = Path(tempfile.mkdtemp(prefix="dynamo-api-"))
+    sweep(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         yield start_api_cluster(cache, folder, controllers=controllers, with_crds=with_crds, die_with_us=True)
     finally:
@@ -118,6 +120,14 @@ def _start_on_free_ports(folder: Path, programs: Path, processes: Processes) -> 
         else:
             return site
     raise AssertionError("the last attempt returns or raises")
+
+
+def sweep(temporary: Path) -> None:
+    """Removes the folders of clusters whose test session was killed; their processes ended with it."""
+    for folder in temporary.glob(f"{_PREFIX}*"):
+        processes = Processes(folder, die_with_us=False)
+        if processes.names() and processes.names() == processes.ended():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_possible() -> None:
