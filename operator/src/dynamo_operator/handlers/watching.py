@@ -16,6 +16,7 @@ import asyncio
 import logging
 import socket
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ SILENCE_LIMIT_S = 70.0
 PAGE_SIZE = 500
 RESTART_BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 STOP_DEADLINE_S = 10.0
+GOODBYE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ class Watching:
         self._on_restart = on_restart
         self._stop = threading.Event()
         self._failing_since: float | None = None
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
 
     def start(self) -> None:
@@ -118,6 +121,13 @@ class Watching:
             namespaces=[self._watched.namespace] if self._watched.namespace else [],
             stop_flag=self._stop,
         )
+        await self._until_closed()
+
+    async def _until_closed(self) -> None:
+        """TLS connections end after their peer's goodbye; without a loop by then the collector would find them."""
+        deadline_s = self._clock() + GOODBYE_S
+        while any(made.fileno() != -1 for made in self._sockets) and self._clock() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # no callback tells of a socket's end
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
@@ -163,7 +173,7 @@ class Watching:
             headers["Authorization"] = authorization
         context = self._access.ssl_context()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context or True, socket_factory=_socket),
+            connector=aiohttp.TCPConnector(limit=0, ssl=context or True, socket_factory=self._socket),
             headers=headers,
             trust_env=True,
             response_class=response_class(Lists(self._watched.kinds, self._watched.namespace, self._hear_list)),
@@ -171,6 +181,15 @@ class Watching:
         return kopf.AiohttpSession(
             aiohttp_session=session, server=self._access.server, default_namespace=self._access.namespace
         )
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        for level, name, value in keepalive_options():
+            made.setsockopt(level, name, value)
+        self._sockets.add(made)
+        return made
 
     def _hear_list(self, kind: Kind, namespace: str, objects: list[Packed], version: int) -> None:
         self._failing_since = None
@@ -188,12 +207,3 @@ class _NoMemory(kopf.DiffBaseStorage):
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:  # noqa: ARG002
         raise AssertionError("nothing is kept in objects")
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    for level, name, value in keepalive_options():
-        made.setsockopt(level, name, value)
-    return made
