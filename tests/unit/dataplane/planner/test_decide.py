@@ -63,9 +63,10 @@ def test_gap_starts_the_settling_time_anew() -> None:
 
 
 def test_lower_bounds_take_no_worker_away_but_add_some() -> None:
-    many, partial = replace(FLEET, desired=8, ready=8), replace(BUSY, is_partial=True)
+    many, partial = replace(FLEET, desired=8, ready=8, running=40), replace(BUSY, is_partial=True)
     flood = replace(partial, arrivals=200)
 
+    assert run(*[(BUSY, many)] * 12).replicas[A] < 8
     assert run(*[(partial, many)] * 12).replicas == {A: 8}
     assert run(*[(partial, FLEET)] * 3, *[(flood, FLEET)] * 2).replicas[A] > 4
 
