@@ -73,12 +73,14 @@ def sidecar_container(sidecar: Document) -> Document:
 
 def sidecar_object(container: Document) -> Document | None:
     """The `frontendSidecar` object that stands for this container; None if the object could not say all of it."""
-    env_from = container.get("envFrom")
+    env_from = entries(container.get("envFrom"), "frontendSidecar.envFrom")
     sidecar: Document = {**pick(container, ["image", "args"])}
     if container.get("env"):
         sidecar["envs"] = container["env"]
-    if env_from and len(env_from) == 1:
-        sidecar["envFromSecret"] = (env_from[0].get("secretRef") or {}).get("name")
+    if len(env_from) == 1:
+        sidecar["envFromSecret"] = mapping(env_from[0].get("secretRef"), "frontendSidecar.envFrom[0].secretRef").get(
+            "name"
+        )
     return sidecar if sidecar_container(sidecar) == tidy_container(container) else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.convert import V1ALPHA1, V1BETA1, to_v1alpha1, to_v1beta1
+from dynamo_operator.convert import V1ALPHA1, V1BETA1, ConversionError, to_v1alpha1, to_v1beta1
 from tests.unit.operator_plane.convert.manifests import alpha_graph, beta_graph, graph
 
 
@@ -274,3 +274,11 @@ def test_unknown_fields_travel_in_the_payload() -> None:
     assert to_v1alpha1(to_v1beta1(alpha)) == alpha
     assert "inventedLater" not in to_v1alpha1(beta)["spec"]["services"]["w"]
     assert to_v1beta1(to_v1alpha1(beta)) == beta
+
+
+@pytest.mark.parametrize("env_from", [{"a": 1}, "x", 7, ["x"], [3], [{"secretRef": "x"}]])
+def test_a_sidecar_whose_secrets_are_no_list_of_references_is_refused_by_field(env_from: object) -> None:
+    sidecar = {"name": "sidecar-frontend", "image": "f:1", "envFrom": env_from}
+    service = {"frontendSidecar": {"image": "f:1"}, "extraPodSpec": {"containers": [sidecar]}}
+    with pytest.raises(ConversionError, match=r"spec\.services\.decode\..*envFrom.*: found .*, expected"):
+        to_v1beta1(graph(V1ALPHA1, {"services": {"decode": service}}))
