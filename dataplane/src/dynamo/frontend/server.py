@@ -6,7 +6,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -102,14 +102,7 @@ async def running_frontend(
                 counts.drop_workers(frozenset(card.worker_id for card in fleet.cards))
                 shelf.warm_up(fleet.models())
 
-            vigil = Vigil(
-                HttpProbe(probes),
-                pool,
-                log,
-                every_s=settings.probe_every_s,
-                on_change=refresh,
-                on_suspect=lambda card, for_s: fleet.avoid(card.worker_id, time.monotonic() + for_s),
-            )
+            vigil = _vigil(settings, fleet, probes, pool, log, refresh)
 
             async def follow() -> None:
                 nonlocal seen
@@ -130,6 +123,19 @@ async def running_frontend(
                 vigil.close()
                 for task in running:
                     task.cancel()
+
+
+def _vigil(
+    settings: Settings, fleet: Fleet, probes: Pool, pool: Pool, log: EventLog, refresh: Callable[[], None]
+) -> Vigil:
+    return Vigil(
+        HttpProbe(probes),
+        pool,
+        log,
+        every_s=settings.probe_every_s,
+        on_change=refresh,
+        on_suspect=lambda card, for_s: fleet.avoid(card.worker_id, time.monotonic() + for_s),
+    )
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event | None) -> None:
