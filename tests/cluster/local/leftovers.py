@@ -22,6 +22,7 @@ _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _CONTAINERD_REMAINS = tuple(map(Path, ("/run/containerd/runc/k8s.io", "/run/containerd/runc", "/run/containerd/s")))
 _CONTAINER_LOGS = Path("/var/log/containers")
+_END_DEADLINE_S = 10.0
 _SHIM = "containerd-shim-runc-v2"
 _CHAIN_OF_CLUSTER = re.compile(r"(^:|-A |-j |-g )(KUBE-|CNI-)")
 
@@ -50,7 +51,9 @@ def remove_shims(socket: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if ours:
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ours), "shims end", deadline_s=10)
+        wait_until(
+            lambda: not any(Path(f"/proc/{pid}").exists() for pid in ours), "shims end", deadline_s=_END_DEADLINE_S
+        )
 
 
 def remove_mounts(folders: Iterable[Path]) -> None:
@@ -79,11 +82,21 @@ def remove_chains() -> None:
             run([f"{family}-restore"], stdin=after)
 
 
-def remove_control_groups() -> None:
-    for top in [*_CONTROL_GROUPS.glob("kubepods"), *_CONTROL_GROUPS.glob("*/kubepods")]:
-        for folder, _, _ in os.walk(top, topdown=False):
-            with contextlib.suppress(OSError):  # Another kubelet's pods keep theirs busy.
-                Path(folder).rmdir()
+def control_groups() -> set[str]:
+    """The pods' control groups, one per controller."""
+    return {str(top) for top in [*_CONTROL_GROUPS.glob("kubepods"), *_CONTROL_GROUPS.glob("*/kubepods")]}
+
+
+def remove_control_groups(before: set[str]) -> None:
+    """Ends what still runs in the pods' groups: containers outlive a containerd and a shim that were killed."""
+    folders = [Path(folder) for top in control_groups() - before for folder, _, _ in os.walk(top, topdown=False)]
+    for pid in _members(folders):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not _members(folders), "the pods' processes end", deadline_s=_END_DEADLINE_S)
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            folder.rmdir()
 
 
 def network_results() -> set[str]:
@@ -110,3 +123,11 @@ def _command_lines() -> Iterable[tuple[int, list[str]]]:
             with contextlib.suppress(OSError):
                 words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 yield int(folder.name), words
+
+
+def _members(groups: Iterable[Path]) -> set[int]:
+    found: set[int] = set()
+    for group in groups:
+        with contextlib.suppress(OSError):
+            found |= {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
+    return found

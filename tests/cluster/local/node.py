@@ -113,12 +113,12 @@ class Node:
         """Stops containerd and removes what the node left on the machine; safe to run again, and after a crash."""
         self.processes.stop("containerd")
         leftovers.remove_shims(self.folders.socket)
-        leftovers.remove_mounts([self.folders.state, self.folders.images])
         record = self._machine_before()
         if record is not None:
+            leftovers.remove_control_groups(set(record["control_groups"]))
+            leftovers.remove_mounts([self.folders.state, self.folders.images])
             leftovers.remove_network(set(record["namespaces"]))
             leftovers.remove_chains()
-            leftovers.remove_control_groups()
             for switch, value in record["switches"].items():
                 (Path("/proc/sys") / switch).write_text(value)
             leftovers.remove_files(self.folders.state, set(record["network_results"]))
@@ -151,6 +151,7 @@ class Node:
         """Writes down what must be as before when the cluster is gone."""
         switches = {switch: (Path("/proc/sys") / switch) for switch in (*_SWITCHES, *_SET_BY_PROGRAMS)}
         record = {
+            "control_groups": sorted(leftovers.control_groups()),
             "namespaces": sorted(leftovers.network_namespaces()),
             "network_results": sorted(leftovers.network_results()),
             "switches": {name: path.read_text().strip() for name, path in switches.items() if path.exists()},
