@@ -158,9 +158,8 @@ async def test_marks_do_not_shorten_what_the_server_asked_to_wait() -> None:
     await passes.until(lambda: passes.ended != [])
     queue.mark(work(passes))
     queue.check()
-    assert queue.depth == 0
-    assert passes.begun == ["g"]
     await queue.drain(DEADLINE_S)
+    assert passes.begun == ["g"]
 
 
 async def test_a_deposed_pass_is_left_to_the_next_leader() -> None:
