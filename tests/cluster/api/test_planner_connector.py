@@ -67,16 +67,15 @@ class Stage:
         )
 
     def report(self, ready: int = 2, **status: Any) -> None:
-        """What the operator would report once `ready` workers of each role serve."""
+        """What the operator would report once `ready` decode workers serve."""
         generation = self.graph()["metadata"]["generation"]
-        standing = {"replicas": ready, "updatedReplicas": ready, "readyReplicas": ready, "availableReplicas": ready}
         components = {
             name: {
                 "componentKind": "Deployment",
                 "componentNames": [name],
-                **(standing if name != "Frontend" else _ONE),
+                **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count),
             }
-            for name in ("Frontend", "Prefill", "Decode")
+            for name, count in (("Frontend", 1), ("Prefill", 2), ("Decode", ready))
         }
         patch = {
             "status": {"state": "successful", "observedGeneration": generation, "components": components, **status}
@@ -138,9 +137,6 @@ class Stage:
         assert own is not None, "the cluster's own configuration has a context"
         user = User(token=token)
         return KubeConfig.from_one(cluster=own.cluster, user=user, context_name="t", namespace=self.namespace)
-
-
-_ONE = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
 
 
 def _rbac(kind: str, **fields: Any) -> dict[str, Any]:
@@ -384,6 +380,7 @@ async def test_tripled_load_grows_the_adapter_and_its_end_shrinks_it(stage: Stag
                 await planner.tick()
                 wanted = stage.adapter_replicas()
                 stage.report(wanted)
+                stage.add_slice("Decode", "system", [f"10.0.1.{number + 1}" for number in range(wanted)])
             return await connector.look()
 
         await ticks(4, 5, 0)
