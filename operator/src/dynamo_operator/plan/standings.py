@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynamo_operator.kube import Live, Ref
-from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, LEADER_WORKER_SET
+from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.graph import Facts, Plan, Survey, is_drained
 from dynamo_operator.plan.rollout import serving_hash
 from dynamo_operator.plan.status import Report, Standing
 from dynamo_operator.plan.workloads import Workload, read_workload
-from dynamo_operator.render import component_deployments, names
+from dynamo_operator.render import component_deployments, names, worker_hash
 
 CURRENT_HASHES = ("nvidia.com/current-worker-hash", "nvidia.com/current-worker-hash-v2")
 
@@ -46,14 +47,9 @@ def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live],
 
 def generation_annotations(seen: Survey) -> list[dict[str, Any]]:
     """JSON Patch that names the workers' generation on the graph, for clients that look there; empty when it does."""
-    hashes = {
-        intent.document["metadata"]["labels"].get(names.WORKER_HASH)
-        for intent in seen.intents
-        if intent.ref.kind == COMPONENT_DEPLOYMENT
-    } - {None}
-    if seen.is_rolling or len(hashes) != 1:
+    hash8 = worker_hash(seen.graph)
+    if seen.is_rolling or hash8 is None:
         return []
-    hash8 = hashes.pop()
     present = seen.root.document["metadata"].get("annotations")
     missing = [key for key in CURRENT_HASHES if (present or {}).get(key) != hash8]
     if not missing:
@@ -66,6 +62,23 @@ def generation_annotations(seen: Survey) -> list[dict[str, Any]]:
         guard,
         *({"op": "add", "path": f"/metadata/annotations/{_escaped(key)}", "value": hash8} for key in missing),
     ]
+
+
+def unmanaged_rollout(seen: Survey) -> tuple[Change, ...]:
+    """Said when a new generation begins whose replacement is not, or not wholly, under our limits."""
+    kinds = {seen.backings[each.name].kind for each in seen.graph.components if each.is_worker} - {DEPLOYMENT}
+    if not kinds:
+        return ()
+    if LEADER_WORKER_SET in kinds:
+        phase = ((seen.root.document.get("status") or {}).get("rollingUpdate") or {}).get("phase")
+        has_begun = seen.is_rolling and phase not in ("Pending", "InProgress")
+        how = "LeaderWorkerSets end their highest-numbered groups first, ready or not"
+    else:
+        noted = seen.root.annotations.get(CURRENT_HASHES[-1])
+        has_begun = noted is not None and noted != worker_hash(seen.graph)
+        how = "Grove replaces them by its own update strategy"
+    message = f"Workers change, and their availability meanwhile is not guaranteed: {how}"
+    return (Change("RollingUpdateNotSupported", message, is_warning=True),) if has_begun else ()
 
 
 def _workload(live: Live | None) -> Workload | None:

@@ -22,7 +22,7 @@ from dynamo_operator.plan.changes import graph_changes
 from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.graph import Plan, Survey, decide, survey
 from dynamo_operator.plan.intents import is_shared
-from dynamo_operator.plan.standings import generation_annotations, report_of
+from dynamo_operator.plan.standings import generation_annotations, report_of, unmanaged_rollout
 from dynamo_operator.plan.status import component_deployment_status, graph_status, refused_status
 from dynamo_operator.reconcile.admission import Admission
 from dynamo_operator.reconcile.ports import Outcome, Store
@@ -81,6 +81,8 @@ class GraphController:
         plan = decide(seen, look.facts)
         done = await carry_out(self._kube, self._store, live, plan.intents)
         await remove(self._kube, plan.removals)
+        for removed in plan.removals:
+            self._reporter.forget(removed.ref)
         if plan.removals or any(ref.kind == COMPONENT_DEPLOYMENT for ref in done.replaced):
             await tidy(self._kube, self._store, root.namespace)
         await self._note_generation(seen)
@@ -108,7 +110,7 @@ class GraphController:
                 waits.append(await self._reporter.write(deployment, status))
         status = graph_status(seen.root, report, now)
         waits.append(await self._publish(seen.root, status, tuple(_conflicts(done))))
-        await self._reporter.record(seen.root, (*look.changes, *_removals(plan)))
+        await self._reporter.record(seen.root, (*look.changes, *unmanaged_rollout(seen), *_removals(plan)))
         if done.conflicts or done.failures:
             waits.append(FAILED_AGAIN_S)
         elif status["state"] != "successful":

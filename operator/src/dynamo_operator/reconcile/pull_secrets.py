@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from dynamo_operator.kube import Live
+from dynamo_operator.kube import Forbidden, Live
 from dynamo_operator.kube.objects import SECRET
 from dynamo_operator.reconcile.ports import Kube
 
@@ -35,9 +35,14 @@ class PullSecrets:
         now = self._monotonic()
         self._known = {name: entry for name, entry in self._known.items() if now - entry[0] < KEPT_S}
         if namespace not in self._known:
-            found = await self._kube.find(SECRET, namespace, fields=f"type={_TYPE}")
-            self._known[namespace] = (now, hosts_of(found))
+            self._known[namespace] = (now, hosts_of(await self._listed(namespace)))
         return self._known[namespace][1]
+
+    async def _listed(self, namespace: str) -> tuple[Live, ...]:
+        try:
+            return await self._kube.find(SECRET, namespace, fields=f"type={_TYPE}")
+        except Forbidden:
+            return ()  # an installation may keep secrets from us; pods then name their own
 
 
 def hosts_of(secrets: Iterable[Live]) -> Hosts:

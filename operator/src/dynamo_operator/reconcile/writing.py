@@ -67,17 +67,23 @@ async def _bring(kube: Kube, store: Store, intent: Intent, done: Done, places: a
         owner = None
         if intent.owner is not None:
             owner = done.lives.get(intent.owner) or store.get(intent.owner)
-            if owner is None or intent.owner in done.conflicts or owner.is_terminating:
+            is_ours = intent.owner not in done.conflicts and intent.owner not in done.waits
+            if owner is None or not is_ours or owner.is_terminating:
                 done.waits.add(intent.ref)  # its owner could not be made; that is reported already
                 return
         uid = owner.uid if owner else None
         try:
-            await _bring_one(kube, intent, store.get(intent.ref), uid, done)
-        except Conflict:
-            # It was not there, or not like this, when we last saw it.
-            await _bring_one(kube, intent, await kube.get(intent.ref), uid, done)
+            await _bring_lately_seen(kube, store, intent, uid, done)
         except (Invalid, Forbidden, Gone) as error:
             done.failures[intent.ref] = f"{intent.ref.kind.name} {intent.ref.name}: {error}"
+
+
+async def _bring_lately_seen(kube: Kube, store: Store, intent: Intent, owner_uid: str | None, done: Done) -> None:
+    try:
+        await _bring_one(kube, intent, store.get(intent.ref), owner_uid, done)
+    except Conflict:
+        # It was not there, or not like this, when we last saw it.
+        await _bring_one(kube, intent, await kube.get(intent.ref), owner_uid, done)
 
 
 async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: str | None, done: Done) -> None:

@@ -18,7 +18,14 @@ NAMESPACE = "ns"
 class Operator:
     """Both controllers with empty memories; a restart is another `Operator` on the same world."""
 
-    def __init__(self, world: World, admission: Admitting | None = None, *, now_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        world: World,
+        admission: Admitting | None = None,
+        *,
+        now_s: float = 0.0,
+        context: RenderContext | None = None,
+    ) -> None:
         self.world = world
         self.now_s = now_s
         self.admission = admission or Admitting(world)
@@ -26,7 +33,7 @@ class Operator:
         around = Surroundings(
             world,
             self.view,
-            RenderContext(namespace=""),
+            context or RenderContext(namespace=""),
             wall=lambda: START + timedelta(seconds=self.now_s),
             monotonic=lambda: self.now_s,
         )
