@@ -41,7 +41,7 @@ class FakeKube:
 
     # What the port offers.
 
-    async def get(self, ref: Ref) -> Live | None:  # type: ignore[override]
+    async def get(self, ref: Ref) -> Live | None:
         return copy.deepcopy(self._objects.get(ref))
 
     async def find(
