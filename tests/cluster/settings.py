@@ -20,7 +20,7 @@ class Settings:
 
 
 def read_settings(env: Mapping[str, str]) -> Settings:
-    home = Path(env.get("HOME", "/root"))
+    home = Path(env.get("HOME") or "~").expanduser()
     caches = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
     kubeconfig = env.get("DYNAMO_CLUSTER_KUBECONFIG")
     return Settings(
