@@ -46,8 +46,8 @@ def _same(want: Any, have: Any, seen: Any, key: str) -> bool:
     """`want` against what we applied (`have`); `seen` is the live value, others' fields included."""
     if isinstance(want, Mapping) and isinstance(have, Mapping):
         return _same_mapping(want, have, seen if isinstance(seen, Mapping) else {}, key)
-    if isinstance(want, Sequence) and isinstance(have, Sequence) and not isinstance(want, str):
-        return not isinstance(have, str) and _same_list(want, have, seen if isinstance(seen, Sequence) else ())
+    if isinstance(want, (list, tuple)) and isinstance(have, (list, tuple)):
+        return _same_list(want, have, seen if isinstance(seen, (list, tuple)) else ())
     return _same_scalar(want, have, key)
 
 
@@ -94,4 +94,4 @@ def _is_void(value: Any) -> bool:
     """What the API server leaves out when it stores an object."""
     if isinstance(value, Mapping):
         return all(_is_void(each) for each in value.values())
-    return value is None or value in ("", 0, False) or (isinstance(value, Sequence) and len(value) == 0)
+    return value is None or value in ("", 0, False) or (isinstance(value, (list, tuple)) and not value)
