@@ -235,6 +235,31 @@ async def test_adapter_keeps_the_replicas_that_somebody_scaled_to() -> None:
     assert world.objects[ref].document["spec"]["replicas"] == 7
 
 
+async def test_adapters_other_fields_are_restored_without_scaling_it_back() -> None:
+    world = a_world(a_component(scalingAdapter={}))
+    operator = Operator(world)
+    await operator.settle()
+    ref = Ref(SCALING_ADAPTER, NAMESPACE, "g-worker")
+    labels = world.objects[ref].labels
+
+    world.edit(ref, lambda document: (document["spec"].update(replicas=7), document["metadata"].update(labels={})))
+    await operator.settle()
+
+    assert world.objects[ref].document["spec"]["replicas"] == 7
+    assert world.objects[ref].labels == labels
+
+
+async def test_nothing_is_made_beneath_a_foreign_component_deployment() -> None:
+    world = a_world()
+    foreign = {"apiVersion": "nvidia.com/v1beta1", "kind": "DynamoComponentDeployment", "spec": {}}
+    world.put({**foreign, "metadata": {"name": "g-frontend"}})
+
+    await Operator(world).reconcile()
+
+    assert "g-frontend" not in deployments(world)
+    assert "DynamoComponentDeployment g-frontend exists" in ready_condition(world)["message"]
+
+
 async def test_adapter_ends_when_its_component_asks_for_none() -> None:
     world = a_world(a_component(scalingAdapter={}))
     operator = Operator(world)
