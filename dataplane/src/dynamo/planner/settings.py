@@ -59,6 +59,8 @@ def read_settings(argv: Sequence[str], env: Mapping[str, str]) -> tuple[Settings
     except FlagError as error:
         raise ConfigError(str(error)) from error
     config, warnings = read_config(flags.values["config"] or "{}")
+    if env.get("DYN_DISCOVERY_BACKEND") == "file":  # on a laptop there is no API server
+        config = config.model_copy(update={"environment": "virtual"})
     processes = _processes(values["frontend_urls"], values["worker_urls"], config)
     if config.environment == "kubernetes" and not values["graph"]:
         raise ConfigError("DYN_PARENT_DGD_K8S_NAME: not set; expected the name of the graph to scale")

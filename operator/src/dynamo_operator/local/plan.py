@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dynamo_operator.local.command import command_line, is_shell, module_of, without_image_files
@@ -81,7 +81,7 @@ def plan(graph: str, objects: Iterable[Json], settings: PlanSettings) -> Plan:
     front = next(iter(_frontends(processes)), None)
     return Plan(
         graph=graph,
-        processes=tuple(processes),
+        processes=tuple(_informed(spec, processes) for spec in processes),
         notes=tuple(Note(text, tuple(names)) for text, names in notes.items()),
         url=f"http://{front.host}:{front.http_port}" if front else None,
         serves_models=front is not None
@@ -185,6 +185,20 @@ def _process(
         host=_reachable(settings.host) if ports.http else "127.0.0.1",
         has_shell=is_shell(argv),
     ), notes
+
+
+def _informed(spec: ProcessSpec, processes: Sequence[ProcessSpec]) -> ProcessSpec:
+    """A planner is told where to read metrics: there is no API server to ask, and nothing here that it could scale."""
+    if spec.role != "planner":
+        return spec
+    frontends = ",".join(f"http://{each.host}:{each.http_port}" for each in _frontends(processes))
+    is_split = any(each.role == "prefill" for each in processes)
+    names = {"worker": "decode" if is_split else "aggregated", "prefill": "prefill", "decode": "decode"}
+    workers = ",".join(
+        f"{names[each.role]}=http://{each.host}:{each.system_port}" for each in processes if each.role in names
+    )
+    told = {"DYN_PLANNER_FRONTEND_URLS": frontends, "DYN_PLANNER_WORKER_URLS": workers}
+    return replace(spec, env={**spec.env, **told})
 
 
 def _readiness(container: Json, ports: Mapping[int, int]) -> Probe | None:

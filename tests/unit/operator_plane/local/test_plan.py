@@ -346,3 +346,24 @@ def test_a_graph_without_a_frontend_has_no_url() -> None:
 
     assert made.url is None
     assert not made.serves_models
+
+
+@pytest.mark.parametrize(
+    ("others", "workers"),
+    [
+        pytest.param([a_deployment("w", "worker", replicas=2)], ["aggregated", "aggregated"], id="aggregated"),
+        pytest.param(
+            [a_deployment("p", "prefill"), a_deployment("w", "worker")], ["prefill", "decode"], id="disaggregated"
+        ),
+    ],
+)
+def test_a_planner_is_told_where_metrics_are_read(others: list[dict[str, Any]], workers: list[str]) -> None:
+    planner = a_deployment("Planner", "planner", command=["python3", "-m", "dynamo.planner"])
+    made = planned(FRONTEND, *others, planner, is_available=lambda _: True)
+    told = next(each for each in made.processes if each.role == "planner").env
+    systems = [each.system_port for each in made.processes if each.role in {"worker", "prefill"}]
+
+    assert told["DYN_PLANNER_FRONTEND_URLS"] == made.url
+    assert told["DYN_PLANNER_WORKER_URLS"].split(",") == [
+        f"{role}=http://127.0.0.1:{port}" for role, port in zip(workers, systems, strict=True)
+    ]
