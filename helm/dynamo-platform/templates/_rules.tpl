@@ -46,6 +46,14 @@
   resources: [secrets]
   verbs: [list]
 {{- end }}
+# The key pair that the nodes of a TensorRT-LLM group log in to each other with.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [mpi-run-ssh-secret]
+  verbs: [get, patch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: {{ toJson $own }}

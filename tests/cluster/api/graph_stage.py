@@ -71,6 +71,10 @@ class Mortal:
         self._begin(f"apply {document['kind']} {document['metadata']['name']}")
         return await self._kube.apply(document, is_new=is_new)
 
+    async def create(self, document: Document) -> Live:
+        self._begin(f"create {document['kind']} {document['metadata']['name']}")
+        return await self._kube.create(document)
+
     async def apply_status(self, document: Document) -> Live:
         self._begin(f"status {document['kind']} {document['metadata']['name']}")
         return await self._kube.apply_status(document)

@@ -49,8 +49,12 @@ class Feed:
         self._hand_over(self._take_end, ref, uid)
 
     def take(self, packed: Packed) -> None:
-        """An object as it is now; for callers in the operator's own loop."""
-        self._note(self._store.put(packed))
+        """An object as it is now; for callers in the operator's own loop.
+
+        What nobody watches is not kept: nothing would tell of its changes and its end, and it may be a Secret.
+        """
+        if packed.ref.kind in self._expected:
+            self._note(self._store.put(packed))
 
     def all_work(self) -> Iterator[Work]:
         """Every root there is, for a process that begins to lead."""

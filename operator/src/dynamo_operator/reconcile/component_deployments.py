@@ -12,6 +12,7 @@ from dynamo_operator.plan.alone import decide_alone, standing_alone
 from dynamo_operator.plan.changes import component_changes
 from dynamo_operator.plan.intents import is_shared
 from dynamo_operator.plan.status import component_deployment_status, refused_status
+from dynamo_operator.reconcile.key_pairs import key_pair_failures
 from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.roots import root_of
@@ -51,7 +52,9 @@ class ComponentDeploymentController:
         except (SpecError, RenderError) as error:
             status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())
             return Outcome(await self._publish(live, status))
+        keys = await key_pair_failures(self._kube, live, [plan.deployment], context.mpi_secret_name)
         done = await carry_out(self._kube, self._store, live, plan.intents)
+        done.failures.update(keys)
         await remove(self._kube, plan.removals)
         standing = standing_alone(plan, context, done.lives)
         status = component_deployment_status(live, standing, done.sentences, self._reporter.now())

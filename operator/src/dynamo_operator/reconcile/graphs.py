@@ -25,6 +25,7 @@ from dynamo_operator.plan.intents import is_shared
 from dynamo_operator.plan.standings import generation_annotations, report_of, unmanaged_rollout
 from dynamo_operator.plan.status import component_deployment_status, graph_status, refused_status
 from dynamo_operator.reconcile.admission import Admission
+from dynamo_operator.reconcile.key_pairs import key_pair_failures
 from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.rolling import Look, RolloutLookout
@@ -32,7 +33,7 @@ from dynamo_operator.reconcile.roots import root_of
 from dynamo_operator.reconcile.sharing import tidy, wanting
 from dynamo_operator.reconcile.surroundings import CHILD_KINDS, FAILED_AGAIN_S, UNREADY_AGAIN_S, Surroundings
 from dynamo_operator.reconcile.writing import Done, carry_out, remove
-from dynamo_operator.render import RenderError
+from dynamo_operator.render import RenderError, component_deployments
 
 
 class GraphController:
@@ -79,7 +80,11 @@ class GraphController:
             return await self._refuse(live, str(error))
         look = await self._lookout.look(seen)
         plan = decide(seen, look.facts)
+        keys = await key_pair_failures(
+            self._kube, live, component_deployments(seen.graph, context), context.mpi_secret_name
+        )
         done = await carry_out(self._kube, self._store, live, plan.intents)
+        done.failures.update(keys)
         await remove(self._kube, plan.removals)
         for removed in plan.removals:
             self._reporter.forget(removed.ref)

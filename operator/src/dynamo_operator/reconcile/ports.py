@@ -39,6 +39,10 @@ class Kube(Protocol):
         """
         ...
 
+    async def create(self, document: Document) -> Live:
+        """Plain creation, for what is never applied again; an object that exists gives Conflict."""
+        ...
+
     async def apply_status(self, document: Document) -> Live:
         """Server-side apply of apiVersion, kind, metadata.name/namespace and status to the status subresource."""
         ...

@@ -10,7 +10,7 @@ from dynamo_operator.handlers.feed import Feed
 from dynamo_operator.handlers.queue import Queue
 from dynamo_operator.handlers.store import LiveStore
 from dynamo_operator.kube import Kind, Live, Ref
-from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH
+from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH, SECRET
 from dynamo_operator.reconcile import Outcome, Store
 from tests.unit.operator_plane.handlers.objects import packed
 from tests.unit.operator_plane.handlers.test_queue import Passes
@@ -110,3 +110,12 @@ async def test_a_controller_that_stumbles_over_an_object_sees_the_next(caplog: p
     await graphs.until(lambda: graphs.begun == ["g"])
     await settle(queue)
     assert "roots_crashed" in caplog.text
+
+
+async def test_written_objects_that_nobody_watches_are_not_kept() -> None:
+    graphs, store = Graphs(), LiveStore()
+    feed = Feed(store, Queue(graphs), [graphs], expected=[GRAPH])
+    for written in (packed("s", 2, kind=SECRET), packed("g", 2)):
+        feed.take(written)
+    assert store.count(SECRET) == 0
+    assert store.count(GRAPH) == 1
