@@ -6,8 +6,9 @@
 #   debootstrap buildah         images without Docker and without a registry
 #   gcc libc6-dev               the pause program
 #   util-linux kmod             nsenter, mount, modprobe
+#   prometheus                  promtool, which tries the alerts
 set -eu
-PACKAGES="containerd runc containernetworking-plugins iptables conntrack iproute2 debootstrap buildah gcc libc6-dev util-linux kmod"
+PACKAGES="containerd runc containernetworking-plugins iptables conntrack iproute2 debootstrap buildah gcc libc6-dev util-linux kmod prometheus"
 
 missing=""
 for package in $PACKAGES; do
