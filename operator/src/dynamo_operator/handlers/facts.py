@@ -44,6 +44,7 @@ def render_context(settings: Settings, served: Served) -> RenderContext:
         planner_cluster_role=settings.rbac.planner_cluster_role_name,
         epp_cluster_role=settings.rbac.epp_cluster_role_name,
         shared_role_kind="Role" if settings.namespace.restricted else "ClusterRole",
+        secures_workloads=settings.workload_security.enabled is not False,
         has_grove=uses_grove(settings, served),
         grove_termination_delay_s=int(orchestrators.grove.termination_delay),
         gang_scheduler=next((name for name, is_on in gang_schedulers.items() if is_on), None),

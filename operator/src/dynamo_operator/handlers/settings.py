@@ -173,6 +173,7 @@ class Settings(_Group, frozen=True):
     discovery: Discovery = Discovery()
     gpu: Mapping[str, Any] = {}
     image_pull_secret_discovery: Enabled = Enabled()
+    workload_security: Enabled = Enabled()
     logging: Logging = Logging()
     security: Mapping[str, Any] = {}
 

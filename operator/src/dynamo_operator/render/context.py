@@ -46,6 +46,8 @@ class RenderContext:
     epp_cluster_role: str = "dynamo-operator-epp"
     # "Role" where the operator was installed without any cluster-wide right; the two above name such then.
     shared_role_kind: str = "ClusterRole"
+    # Fill in the security settings that pods leave open.
+    secures_workloads: bool = True
     has_grove: bool = False
     grove_termination_delay_s: int = 4 * 3600
     gang_scheduler: str | None = None

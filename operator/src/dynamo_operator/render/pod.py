@@ -19,6 +19,7 @@ from dynamo_operator.render.epp import epp_volumes
 from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.gpu_memory import with_gpu_memory
 from dynamo_operator.render.multinode import Node, multinode_pod
+from dynamo_operator.render.security import secured
 
 GRACE_S = 60
 EPP_GRACE_S = 130  # a picked request may still wait for its prefill
@@ -109,7 +110,8 @@ def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Nod
     _add_pull_secrets(pod, deployment, context)
     if node is not None:
         pod = multinode_pod(pod, deployment, context, node)
-    return with_gpu_memory(pod, deployment)
+    pod = with_gpu_memory(pod, deployment)
+    return secured(pod) if context.secures_workloads else pod
 
 
 def _account(deployment: ComponentDeployment) -> str:

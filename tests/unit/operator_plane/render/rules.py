@@ -86,6 +86,8 @@ _GRAPHS_CHILD = "DynamoComponentDeployment"
 _CONTAINER = r"/spec/template/spec/containers\[[^]]+\]"
 _GANG = "PodCliqueSet"
 _GANG_CONTAINER = r"/spec/template/cliques\[[^]]+\]/spec/podSpec/containers\[[^]]+\]"
+_POD = r"(/spec/template/spec|/podSpec)"
+_POD_CONTAINER = rf"{_POD}/(initC|c)ontainers\[[^]]+\]"
 
 RULES = (
     Rule("R1", _ANY, r"/metadata/annotations/nvidia\.com/last-applied-(generation|hash)", _only_theirs),
@@ -113,6 +115,9 @@ RULES = (
     Rule("R15", "Service", "", _only_ours_of_workers),
     Rule("R16", _GANG, rf"{_GANG_CONTAINER}/resources", _values({}, ABSENT)),
     Rule("R17", _GANG, rf"{_GANG_CONTAINER}/args", _same_launch),
+    Rule("R18", _ANY, rf".*{_POD}/securityContext/seccompProfile", _values(ABSENT, {"type": "RuntimeDefault"})),
+    Rule("R18", _ANY, rf".*{_POD_CONTAINER}/securityContext", _values(ABSENT, {"allowPrivilegeEscalation": False})),
+    Rule("R18", _ANY, rf".*{_POD_CONTAINER}/securityContext/allowPrivilegeEscalation", _values(ABSENT, False)),
 )
 # Generation hashes are made equal before comparing, so this one covers no single difference.
 HASH_RULE = "R5"
