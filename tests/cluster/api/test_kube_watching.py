@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -137,6 +138,16 @@ async def test_streams_that_fall_silent_are_begun_anew(stage: Stage, monkeypatch
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds instead of the minute between the API server's bookmarks."""
     monkeypatch.setattr(watching_module, "SILENCE_LIMIT_S", 3.0)
+
+
+@pytest.fixture(autouse=True)
+def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's numeric user, of whom the system knows no name."""
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
 
 
 async def test_a_kind_that_is_not_served_holds_nobody_up(stage: Stage) -> None:

@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import aiohttp
 import kopf
@@ -36,6 +36,7 @@ PAGE_SIZE = 500
 RESTART_BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 STOP_DEADLINE_S = 10.0
 GOODBYE_S = 1.0
+IDENTITY = "dynamo-operator"  # among kopf's peers, of which there are none
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ class Watching:
             standalone=True,
             clusterwide=not self._watched.namespace,
             namespaces=[self._watched.namespace] if self._watched.namespace else [],
+            # Else kopf asks the system for its user's name, and a container's numeric user has none.
+            identity=cast(Any, IDENTITY),
             stop_flag=self._stop,
         )
         await self._until_closed()
