@@ -63,6 +63,19 @@ class KubeContract:
         with pytest.raises(Conflict, match="conflict"):
             await kube.apply(a_map(namespace, a="ours"), is_new=True)
 
+    async def test_an_apply_of_an_old_version_is_a_conflict(self, kube: Kube, namespace: str) -> None:
+        old = await kube.apply(a_map(namespace, a="1"))
+        await kube.apply(a_map(namespace, a="2"))
+        stale = a_map(namespace, a="3")
+        stale["metadata"]["resourceVersion"] = old.resource_version
+        with pytest.raises(Conflict):
+            await kube.apply(stale)
+
+    async def test_creating_what_exists_is_a_conflict(self, kube: Kube, namespace: str) -> None:
+        await kube.create(a_map(namespace, a="1"))
+        with pytest.raises(Conflict):
+            await kube.create(a_map(namespace, a="2"))
+
     async def test_a_conflicting_field_is_taken_over(self, kube: Kube, namespace: str, place: Any) -> None:
         await place(a_map(namespace, a="theirs"))
         live = await kube.apply(a_map(namespace, a="ours"))

@@ -126,11 +126,14 @@ class FakeKube:
         return self._new(ref, document, {})
 
     def _applied(self, ref: Ref, document: Document, *, is_new: bool) -> Live:
+        hidden = ("name", "namespace", "resourceVersion")
         ours = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
-        ours["metadata"] = {k: v for k, v in document["metadata"].items() if k not in ("name", "namespace")}
+        ours["metadata"] = {k: v for k, v in document["metadata"].items() if k not in hidden}
         if not ours["metadata"]:
             del ours["metadata"]
         live = self._objects.get(ref)
+        if document["metadata"].get("resourceVersion") not in (None, live.resource_version if live else None):
+            raise Conflict(f"{ref}: the object has been modified")
         if live is None:
             return self._new(ref, document, ours)
         before, wanted, owned = dict(_leaves(live.document)), dict(_leaves(ours)), dict(_leaves(live.applied))

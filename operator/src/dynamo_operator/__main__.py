@@ -37,6 +37,7 @@ from dynamo_operator.reconcile import (
     Controller,
     FrontendAdmission,
     GraphController,
+    ScalingAdapterController,
     Surroundings,
 )
 from dynamo_operator.render.context import CONTRACT_VERSION
@@ -133,6 +134,7 @@ def _controllers(setup: Setup, kube: Client, store: LiveStore) -> tuple[Controll
     return (
         GraphController(surroundings, FrontendAdmission(kube, setup.pods)),
         ComponentDeploymentController(surroundings),
+        ScalingAdapterController(surroundings),
     )
 
 

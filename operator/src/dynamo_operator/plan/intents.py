@@ -74,8 +74,7 @@ def completed(intent: Intent, live: Live | None, owner_uid: str | None) -> Docum
     """The document to apply: with its owner's uid, and with fields that others write later left as they are."""
     document = intent.document
     if live is not None and intent.ref.kind == SCALING_ADAPTER:
-        # Replicas of an adapter are seeded at creation; from then on whoever scales writes them.
-        document = {**document, "spec": {**document["spec"], "replicas": live.document["spec"].get("replicas", 0)}}
+        document = _unscaled(document, live)
     if intent.owner is None:
         return document
     owner = {
@@ -89,18 +88,24 @@ def completed(intent: Intent, live: Live | None, owner_uid: str | None) -> Docum
     return {**document, "metadata": {**document["metadata"], "ownerReferences": [owner]}}
 
 
-def comparable(document: Document, live: Live) -> Document:
-    """The document without the fields that were only seeded; they are not compared with what we applied."""
-    if live.ref.kind != SCALING_ADAPTER or "replicas" in (live.applied.get("spec") or {}):
-        return document
-    return {**document, "spec": {key: value for key, value in document["spec"].items() if key != "replicas"}}
-
-
 def _intent(document: Mapping[str, Any], namespace: str) -> Intent:
     ref = ref_of(document, namespace)
     metadata = {key: value for key, value in document["metadata"].items() if key != "ownerReferences"}
     placed = {**document, "metadata": {**metadata, "namespace": namespace}}
     return Intent(ref, placed, None if is_model_service(document) else _owner(document, namespace))
+
+
+def _unscaled(adapter: Document, live: Live) -> Document:
+    """Replicas of an adapter are seeded at creation; from then on whoever scales writes them.
+
+    Until somebody did they are ours, and leaving them out would take them away. The version keeps an apply from
+    undoing what was scaled since we looked.
+    """
+    spec = {key: value for key, value in adapter["spec"].items() if key != "replicas"}
+    if "replicas" in (live.applied.get("spec") or {}):
+        spec["replicas"] = live.document["spec"]["replicas"]
+    metadata = {**adapter["metadata"], "resourceVersion": live.resource_version}
+    return {**adapter, "metadata": metadata, "spec": spec}
 
 
 def _owner(document: Mapping[str, Any], namespace: str) -> Ref | None:

@@ -7,6 +7,7 @@ nothing that cannot be rebuilt from live objects. Callers: the handlers' queue, 
 
 from __future__ import annotations
 
+from dynamo_operator.reconcile.adapters import ScalingAdapterController
 from dynamo_operator.reconcile.admission import Admission, FrontendAdmission
 from dynamo_operator.reconcile.component_deployments import ComponentDeploymentController
 from dynamo_operator.reconcile.graphs import GraphController
@@ -22,6 +23,7 @@ __all__ = [
     "Happening",
     "Kube",
     "Outcome",
+    "ScalingAdapterController",
     "Store",
     "Surroundings",
 ]

@@ -46,6 +46,11 @@ class Reporter:
             await self._apply(live, status)
         return None
 
+    async def write_now(self, live: Live, status: Mapping[str, Any]) -> None:
+        """For statuses that change rarely and are waited for."""
+        if (live.document.get("status") or {}) != status:
+            await self._apply(live, status)
+
     async def record(self, live: Live, changes: Iterable[Change]) -> None:
         for change in changes:
             await self._kube.record(

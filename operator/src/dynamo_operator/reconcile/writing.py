@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import CLAIM
 from dynamo_operator.plan.compare import needs_apply
-from dynamo_operator.plan.intents import Intent, Standing, comparable, completed, is_model_service, standing
+from dynamo_operator.plan.intents import Intent, Standing, completed, is_model_service, standing
 from dynamo_operator.reconcile.ports import Kube, Store
 
 CONCURRENT_WRITES = 8
@@ -95,7 +95,7 @@ async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: s
                 done.conflicts[intent.ref] = _conflict(intent, live)
         case _:
             document = completed(intent, live, owner_uid)
-            if live is None or needs_apply(comparable(document, live), live):
+            if live is None or needs_apply(document, live):
                 done.lives[intent.ref] = await kube.apply(document, is_new=live is None)
                 done.written.add(intent.ref)
                 if live is not None:

@@ -7,7 +7,12 @@ from typing import Any
 
 from dynamo_operator.kube import Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH
-from dynamo_operator.reconcile import ComponentDeploymentController, GraphController, Surroundings
+from dynamo_operator.reconcile import (
+    ComponentDeploymentController,
+    GraphController,
+    ScalingAdapterController,
+    Surroundings,
+)
 from dynamo_operator.render import RenderContext
 from tests.unit.operator_plane.reconcile.world import Admitting, View, World
 
@@ -16,7 +21,7 @@ NAMESPACE = "ns"
 
 
 class Operator:
-    """Both controllers with empty memories; a restart is another `Operator` on the same world."""
+    """Controllers with empty memories; a restart is another `Operator` on the same world."""
 
     def __init__(
         self,
@@ -30,7 +35,7 @@ class Operator:
         self.now_s = now_s
         self.admission = admission or Admitting(world)
         self.view = View(world)
-        around = Surroundings(
+        self.around = around = Surroundings(
             world,
             self.view,
             context or RenderContext(namespace=""),
@@ -39,6 +44,7 @@ class Operator:
         )
         self.graphs = GraphController(around, self.admission)
         self.components = ComponentDeploymentController(around)
+        self.adapters = ScalingAdapterController(around)
 
     async def reconcile(self, name: str = "g", namespace: str = NAMESPACE) -> float | None:
         """One pass of a graph; the seconds after which it wants the next."""

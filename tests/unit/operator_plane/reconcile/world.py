@@ -188,13 +188,17 @@ class World(FakeKube):
 
 
 class View:
-    """The `Store` port over a world; a class of its own because both ports have a `get`."""
+    """The `Store` port over a world; a class of its own because both ports have a `get`.
+
+    `pinned` objects are shown as they once were: their watch lags.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.pinned: Mapping[Ref, Live] = {}
 
     def get(self, ref: Ref) -> Live | None:
-        return self._world.objects.get(ref)
+        return self.pinned.get(ref) or self._world.objects.get(ref)
 
     def controlled_by(self, uid: str) -> tuple[Live, ...]:
         return tuple(live for _, live in sorted(self._world.objects.items()) if live.controller_uid == uid)
