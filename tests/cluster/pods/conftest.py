@@ -1,0 +1,61 @@
+"""The operator on a cluster that runs pods: installed once for the session by the chart, removed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.commands import step
+from tests.cluster.local.binaries import HELM, ensure
+from tests.cluster.local.images.recipes import RUNTIME
+from tests.cluster.pods.graphs import RUNTIME_NAME, Graph
+from tests.cluster.pods.release import Release
+from tests.cluster.port import Cluster
+from tests.cluster.settings import Settings
+
+# The least-privilege test judges what all others did, so it comes last.
+ORDER = ("test_install", "test_first_light")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    places = [place for place, item in enumerate(items) if item.path.parent == here]
+    ordered = sorted((items[place] for place in places), key=_turn)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+def _turn(item: pytest.Item) -> int:
+    return ORDER.index(item.path.stem)
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster, cluster_settings: Settings) -> Iterator[Release]:
+    """The cluster-wide operator, ready."""
+    release = Release(cluster, ensure(cluster_settings.cache, HELM) / "helm")
+    release.uninstall()
+    with step("helm install --wait"):
+        release.install()
+    yield release
+    release.uninstall()
+
+
+@pytest.fixture(scope="session")
+def runtime(cluster: Cluster) -> str:
+    """The data plane's image under the name that the examples use."""
+    cluster.load_image(RUNTIME, RUNTIME_NAME)
+    return RUNTIME_NAME
+
+
+@pytest.fixture
+def graph_namespace(release: Release, runtime: str, pod_namespace: str) -> str:
+    """A namespace for one test's graphs, which an operator serves."""
+    return pod_namespace
+
+
+@pytest.fixture
+def agg_router(cluster: Cluster, graph_namespace: str) -> Graph:
+    return Graph(cluster, graph_namespace, "agg-router")
