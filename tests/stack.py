@@ -66,8 +66,9 @@ class Stack:
         namespaces = answer.json()["namespaces"].values()
         return sum(kind["workers"] for space in namespaces for kind in space["worker_types"].values())
 
-    def add_worker(self, arguments: Sequence[str]) -> Process:
-        worker = _start_worker(self.folder, self.env, f"w{len(self.workers)}", arguments)
+    def add_worker(self, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> Process:
+        """Another one, with `env` on top of the stack's."""
+        worker = _start_worker(self.folder, {**self.env, **(env or {})}, f"w{len(self.workers)}", arguments)
         self.workers.append(worker)
         return worker
 
