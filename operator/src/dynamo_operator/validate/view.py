@@ -25,7 +25,8 @@ class ComponentView:
 
     `type` is v1beta1's word (`prefill` for a v1alpha1 worker with subComponentType prefill); `main` is the main
     container, `containers` all of them with main first where there is one; `pod` is the (extra) pod spec;
-    `kept_volumes` are claims that a conversion from v1alpha1 has put aside, and that rendering still mounts.
+    `kept_volumes` are claims that a conversion from v1alpha1 has put aside, here or in the graph that this was made
+    from, and that rendering still mounts.
     """
 
     field: Field
@@ -100,11 +101,19 @@ def components_of(manifest: Field, *, is_alpha: bool) -> tuple[ComponentView, ..
         own_name = spec["serviceName" if is_alpha else "name"]
         name_field = own_name if own_name.is_present else manifest["metadata"]["name"]
         make = _from_alpha if is_alpha else _from_beta
-        return (replace(make(spec, name_field.text, name_field), kept_volumes=_kept_volumes(manifest, "")),)
+        part = make(spec, name_field.text, name_field)
+        of_graph = frozenset(part.main["volumeMounts"].names) if is_of_a_graph(manifest) else frozenset()
+        return (replace(part, kept_volumes=of_graph | _kept_volumes(manifest, "")),)
     if is_alpha:
         return tuple(_from_alpha(field, name, Field(field.path, name)) for name, field in spec["services"].entries)
     parts = (_from_beta(field, field["name"].text, field["name"]) for field in spec["components"].items)
     return tuple(replace(part, kept_volumes=_kept_volumes(manifest, part.name)) for part in parts)
+
+
+def is_of_a_graph(manifest: Field) -> bool:
+    """Whether a DynamoComponentDeployment was made from a graph, which has been judged itself."""
+    owners = manifest["metadata"]["ownerReferences"].items
+    return any(owner["controller"].is_true and owner["kind"].text == "DynamoGraphDeployment" for owner in owners)
 
 
 def _kept_volumes(manifest: Field, name: str) -> frozenset[str]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from dynamo_operator.validate import Context, Pathway
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.graph import ORIGIN_VERSION, pathway_of
+from dynamo_operator.validate.graph import ORIGIN_VERSION, PROVIDER, pathway_of
 from dynamo_operator.validate.manifest import COMPONENT, GRAPH, is_alpha
-from dynamo_operator.validate.view import ComponentView, components_of
+from dynamo_operator.validate.view import ComponentView, components_of, is_of_a_graph
 
 Document = dict[str, Any]
 
@@ -56,7 +56,10 @@ def defaulted(
     if document.get("kind") not in (GRAPH, COMPONENT) or not isinstance(document.get("metadata"), dict):
         return Defaulted(dict(document))
     draft = _Draft(copy.deepcopy(dict(document)))
-    _set_origin(draft, old, operator_version)
+    if not is_of_a_graph(Field("", document)):
+        _set_annotation(draft, old, ORIGIN_VERSION, operator_version)
+    if document["kind"] == GRAPH:
+        _set_annotation(draft, old, PROVIDER, pathway_of(Field("", document), context).value)
     if isinstance(document.get("spec"), dict):
         _set_name(draft)
         _set_counts(draft, old, context)
@@ -68,16 +71,19 @@ def pointer(path: tuple[str | int, ...]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def _set_origin(draft: _Draft, old: Mapping[str, Any] | None, operator_version: str) -> None:
-    """The contract version of an object's creation: later operators go on treating it by that."""
+def _set_annotation(draft: _Draft, old: Mapping[str, Any] | None, key: str, at_creation: str) -> None:
+    """What was true when an object was created, and holds for its life: the contract's version, the workload provider.
+
+    Later operators, and orchestrators that are installed later, go on treating it by that.
+    """
     metadata = draft.document["metadata"]
-    stored = operator_version if old is None else Field("", old)["metadata"]["annotations"][ORIGIN_VERSION].text
+    stored = at_creation if old is None else Field("", old)["metadata"]["annotations"][key].text
     annotations = metadata.get("annotations")
-    if not stored or not isinstance(annotations, dict | None) or ORIGIN_VERSION in (annotations or {}):
+    if not stored or not isinstance(annotations, dict | None) or key in (annotations or {}):
         return
     if annotations is None:
         draft.set(("metadata", "annotations"), {})
-    draft.set(("metadata", "annotations", ORIGIN_VERSION), stored)
+    draft.set(("metadata", "annotations", key), stored)
 
 
 def _set_name(draft: _Draft) -> None:

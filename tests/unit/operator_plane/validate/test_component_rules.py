@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.validate import Context
+from dynamo_operator.validate import Context, validate
 from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     DECODE,
@@ -15,6 +15,7 @@ from tests.unit.operator_plane.validate.manifests import (
     a_component,
     a_container,
     a_graph,
+    a_standalone,
     an_alpha_graph,
     an_alpha_service,
     with_,
@@ -300,3 +301,14 @@ def test_one_wrong_thing_gives_one_violation(
     manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
 ) -> None:
     assert_only_violation(manifest, path, found, allowed, context)
+
+
+def test_a_graphs_component_deployment_may_mount_what_its_graph_has_put_aside() -> None:
+    """Claims of a v1alpha1 graph are kept in the graph's annotation; the component that is made from it only mounts."""
+    mount = {"name": "m", "mountPath": "/m"}
+    mounted = with_(a_standalone(), "spec.podTemplate.spec.containers[0].volumeMounts", [mount])
+    owner = {"apiVersion": "nvidia.com/v1beta1", "kind": "DynamoGraphDeployment", "name": "g", "uid": "1"}
+    path = "spec.podTemplate.spec.containers[0].volumeMounts[0].name"
+    assert [each.path for each in validate(mounted)] == [path]
+    assert [each.path for each in validate(with_(mounted, "metadata.ownerReferences", [owner]))] == [path]
+    assert validate(with_(mounted, "metadata.ownerReferences", [{**owner, "controller": True}])) == ()

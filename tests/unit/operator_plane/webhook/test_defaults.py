@@ -20,6 +20,7 @@ from tests.unit.operator_plane.validate.manifests import (
 from tests.unit.operator_plane.webhook.factories import a_context, a_review, patch_of, patched
 
 ORIGIN = "nvidia.com/dynamo-operator-origin-version"
+PROVIDER = "nvidia.com/workload-provider"
 GROVE = Context(has_grove=True)
 
 
@@ -52,10 +53,42 @@ def test_set_replicas_stay(replicas: int) -> None:
 
 def test_the_origin_version_is_stamped_once() -> None:
     created = filled(a_graph())
-    assert created["metadata"]["annotations"] == {ORIGIN: "1.5.0"}
+    assert created["metadata"]["annotations"][ORIGIN] == "1.5.0"
     older = with_(a_graph(), "metadata.annotations", {ORIGIN: "1.3.0", "a": "b"})
-    assert filled(older)["metadata"]["annotations"] == {ORIGIN: "1.3.0", "a": "b"}
+    assert filled(older)["metadata"]["annotations"].items() >= {ORIGIN: "1.3.0", "a": "b"}.items()
     assert ORIGIN not in filled(a_graph(), a_graph())["metadata"].get("annotations", {})  # from before the stamp
+
+
+def test_a_graphs_component_deployment_has_its_graphs_origin() -> None:
+    owner = {"apiVersion": "nvidia.com/v1beta1", "kind": "DynamoGraphDeployment", "name": "g", "uid": "1"}
+    alone, owned = a_standalone(), with_(a_standalone(), "metadata.ownerReferences", [{**owner, "controller": True}])
+    assert ORIGIN in filled(alone)["metadata"]["annotations"]
+    assert "annotations" not in filled(owned)["metadata"]
+    referred = with_(a_standalone(), "metadata.ownerReferences", [owner])
+    assert ORIGIN in filled(referred)["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "cluster", "provider"),
+    [
+        pytest.param({}, None, "component", id="plain-cluster"),
+        pytest.param({}, GROVE, "grove", id="grove"),
+        pytest.param({"nvidia.com/enable-grove": "false"}, GROVE, "component", id="grove-declined"),
+        pytest.param({PROVIDER: "component"}, GROVE, "component", id="already-recorded"),
+    ],
+)
+def test_the_workload_provider_is_recorded_at_creation(
+    annotations: dict[str, str], cluster: Context | None, provider: str
+) -> None:
+    graph = with_(a_graph(), "metadata.annotations", annotations)
+    assert filled(graph, cluster=cluster)["metadata"]["annotations"][PROVIDER] == provider
+
+
+def test_a_graph_keeps_its_provider_when_grove_comes_later() -> None:
+    stored = filled(a_graph())
+    assert filled(a_graph(), stored, GROVE)["metadata"]["annotations"][PROVIDER] == "component"
+    assert "minAvailable" not in filled(a_graph(), stored, GROVE)["spec"]["components"][0]
+    assert PROVIDER not in filled(a_graph(), a_graph(), GROVE)["metadata"].get("annotations", {})  # the operator's call
 
 
 def test_only_gangs_get_a_minimum() -> None:
