@@ -62,7 +62,7 @@ def test_logs_are_those_of_the_component_asked_for(laptop: Laptop) -> None:
     everything, one, both = laptop.run("logs"), laptop.run("logs", "toy", "worker-1"), laptop.run("logs", "Worker")
     wrong = laptop.run("logs", "toy", "wroker")
     laptop.run("down", "toy")
-    afterwards = laptop.run("logs", "toy", "frontend", "-n", "1000")
+    afterwards = laptop.run("logs", "toy", "frontend", "--tail", "1000")
 
     assert "frontend-0 | hello from toy-frontend-0" in everything.stdout
     assert one.stdout.startswith("hello from toy-worker-")

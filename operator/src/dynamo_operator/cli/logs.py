@@ -1,4 +1,7 @@
-"""`dynamo logs`: prints the log files of a graph's processes. Edge: files. Called by `main`."""
+"""`dynamo logs`: prints the log files of a graph's processes on this machine, or hands over to the cluster's.
+
+Edge: files. Called by `main`.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,52 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from dynamo_operator.cli.running import choose
+from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.state import StateFolder, folders, state_root
 
 _LOOK_EVERY_S = 0.2
 
 
-def show_logs(name: str | None, component: str | None, *, follow: bool, tail: int) -> None:
+@dataclass(frozen=True, slots=True)
+class LogWish:
+    """Whose lines, and which. `is_previous` and `container` only mean something on a cluster."""
+
+    name: str | None
+    component: str | None
+    is_followed: bool = False
+    tail: int = 100
+    is_previous: bool = False
+    container: str = "main"
+
+
+def show_logs(wish: LogWish, target: Target, *, is_cluster_meant: bool = False) -> None:
+    """Of this machine's graph where one of that name is known, unless something says that a cluster is meant."""
+    if is_cluster_meant or target.is_named or not _is_known_here(wish.name):
+        from dynamo_operator.cli.cluster_logs import has_cluster, show_cluster_logs
+
+        if is_cluster_meant or target.is_named or (wish.name is not None and has_cluster(target)):
+            show_cluster_logs(wish, target)
+            return
+    show_local_logs(wish.name, wish.component, follow=wish.is_followed, tail=wish.tail)
+
+
+def _is_known_here(name: str | None) -> bool:
+    """A lone word may also name a component of the only graph."""
+    known = folders(state_root(os.environ))
+    if name is None or name in [folder.graph for folder in known]:
+        return bool(known)
+    running = [folder for folder in known if folder.is_up()]
+    likely = running if len(running) == 1 else known
+    return len(likely) == 1 and bool(_matching(sorted(likely[0].logs.glob("*.log")), name))
+
+
+def show_local_logs(name: str | None, component: str | None, *, follow: bool, tail: int) -> None:
     """`dynamo logs worker` also works: a lone word that names no graph is taken for a component of the only one."""
     folder, component = _find(name, component)
     paths = _choose_logs(folder, component)
@@ -52,13 +90,18 @@ def _choose_logs(folder: StateFolder, component: str | None) -> Sequence[Path]:
     if component is None:
         return [path for path in paths if path.stem != "supervisor"] or paths
     wanted = component.lower()
-    chosen = [path for path in paths if wanted in {path.stem, path.stem.rpartition("-")[0]}]
+    chosen = _matching(paths, wanted)
     if not chosen:
         names = sorted({path.stem.rpartition("-")[0] or path.stem for path in paths} | {path.stem for path in paths})
         near = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it has: {', '.join(names)}"
         raise Refused(f"{folder.graph} has no component {component!r}", hint)
     return chosen
+
+
+def _matching(paths: Sequence[Path], component: str) -> list[Path]:
+    wanted = component.lower()
+    return [path for path in paths if wanted in {path.stem, path.stem.rpartition("-")[0]}]
 
 
 class _Reader:

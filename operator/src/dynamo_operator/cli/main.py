@@ -15,6 +15,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from dynamo_operator.cli.cluster_commands import (
+    Context,
+    Kubeconfig,
+    Namespace,
+    add_cluster_commands,
+)
+from dynamo_operator.cli.complaint import complain
+from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
 
 app = typer.Typer(
@@ -76,15 +84,29 @@ def ps(output: Annotated[Literal["table", "json"], typer.Option("--output", "-o"
 def logs(
     name: GraphName = None,
     component: Annotated[
-        str | None, typer.Argument(metavar="COMPONENT", help="A component or one of its processes; default: all.")
+        str | None,
+        typer.Argument(metavar="COMPONENT", help="A component, or one of its processes or pods; default: all."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing what is written.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Last lines of each process.")] = 100,
+    tail: Annotated[int, typer.Option("--tail", min=0, help="Last lines of each process.")] = 100,
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Of the container that ran before its restart; on a cluster.")
+    ] = False,
+    container: Annotated[str, typer.Option("--container", "-c", help="Which container; on a cluster.")] = "main",
+    cluster: Annotated[bool, typer.Option("--cluster", help="Of the cluster, whatever runs here.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print what the processes of a graph wrote; also after it was stopped."""
-    from dynamo_operator.cli.logs import show_logs
+    """Print what the processes of a graph wrote, here or on a cluster.
 
-    show_logs(name, component, follow=follow, tail=tail)
+    A graph that ran on this machine is meant if there is one of that name; --cluster, or any flag that names a cluster
+    or a namespace, asks the cluster instead.
+    """
+    from dynamo_operator.cli.logs import LogWish, show_logs
+
+    wish = LogWish(name, component, follow, tail, previous, container)
+    show_logs(wish, Target(kubeconfig, context, namespace), is_cluster_meant=cluster)
 
 
 @app.command()
@@ -99,6 +121,9 @@ def render(
     print_rendered(file, as_json=output == "json", namespace=namespace)
 
 
+add_cluster_commands(app)
+
+
 @app.command()
 def version() -> None:
     """Print the installed version."""
@@ -106,10 +131,13 @@ def version() -> None:
 
 
 def main() -> None:
+    """`kubectl dynamo` runs a program called kubectl-dynamo: the same, under the name that was typed."""
+    is_plugin = Path(sys.argv[0]).name.startswith("kubectl-dynamo")
     try:
-        app()
+        app(prog_name="kubectl dynamo" if is_plugin else "dynamo")
     except Refused as refused:
-        _complain(refused.message, refused.hint)
+        complain(refused)
+        sys.exit(1)
     except BrokenPipeError:
         # The reader went away (`dynamo logs | head`); point stdout elsewhere so that its flush at exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -117,7 +145,8 @@ def main() -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         hint = "set XDG_STATE_HOME to a folder that you can write" if error.errno in {errno.EACCES, errno.EROFS} else ""
-        _complain(f"{error.strerror or error}{where}", hint)
+        complain(Refused(f"{error.strerror or error}{where}", hint))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # the last resort: a user gets one line, and the trace is kept for a report
@@ -125,10 +154,3 @@ def main() -> None:
 
         print(bug_line(error), file=sys.stderr)
         sys.exit(70)
-
-
-def _complain(message: str, hint: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
-    sys.exit(1)

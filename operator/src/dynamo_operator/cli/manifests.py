@@ -16,7 +16,8 @@ from dynamo_operator.local.errors import Refused
 MOST_VALUES = 200_000
 """Far beyond any graph; a short file of nested aliases can unfold to billions."""
 
-_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_STEP = re.compile(r"\[(\d+)\]|\[([^\]]+)\]|([^.\[\]]+)")
+"""`[0]` an item, `[key]` a key that may hold dots, `key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Document:
     def line(self, path: str) -> int:
         """The line (from 1) of a field such as `spec.components[0].type`, or of its nearest written parent."""
         node, line = self.root, self.root.start_mark.line
-        for index, key in _STEP.findall(path):
+        for index, quoted, plain in _STEP.findall(path):
+            key = index or quoted or plain
             if isinstance(node, yaml.MappingNode):
                 found = next(((k, v) for k, v in node.value if k.value == key), None)
                 if found is None:

@@ -69,12 +69,17 @@ def limits(desired: int, annotations: Mapping[str, str]) -> Limits:
 def targets(rolls: Iterable[Roll]) -> Mapping[str, int]:
     """Replicas by generation name; one without old generations gets what is desired."""
     rolls = tuple(rolls)
-    serving = {hash8 for hash8 in _hashes(rolls) if _serves(hash8, rolls)}
+    serving = serving_hashes(rolls)
     steps = {roll.component: _step(roll, serving) for roll in rolls}
     if any(steps[roll.component][old.name] for roll in rolls for old in roll.old):
         for roll in rolls:
             steps[roll.component].update(_kept(roll, steps[roll.component], serving))
     return {name: replicas for step in steps.values() for name, replicas in step.items()}
+
+
+def serving_hashes(rolls: tuple[Roll, ...]) -> set[str]:
+    """Every generation that has a worker of each component that it needs."""
+    return {hash8 for hash8 in _hashes(rolls) if _serves(hash8, rolls)}
 
 
 def serving_hash(rolls: Iterable[Roll]) -> str | None:

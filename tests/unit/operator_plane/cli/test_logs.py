@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_operator.cli.logs import show_logs
+from dynamo_operator.cli.logs import show_local_logs
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.state import StateFolder
 
@@ -46,19 +46,19 @@ def test_the_last_lines_of_what_was_asked_for(
     tail: int,
     printed: str,
 ) -> None:
-    show_logs(name, component, follow=False, tail=tail)
+    show_local_logs(name, component, follow=False, tail=tail)
 
     assert capfdbinary.readouterr().out.decode() == printed
 
 
 def test_following_a_stopped_graph_ends(shop: StateFolder, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    show_logs("shop", "frontend", follow=True, tail=1)
+    show_local_logs("shop", "frontend", follow=True, tail=1)
 
     assert capfdbinary.readouterr().out == b"three\n"
 
 
 def test_an_unknown_component_is_refused_with_the_nearest(shop: StateFolder) -> None:
     with pytest.raises(Refused, match="shop has no component 'wrker'") as refusal:
-        show_logs("shop", "wrker", follow=False, tail=1)
+        show_local_logs("shop", "wrker", follow=False, tail=1)
 
     assert refusal.value.hint == "did you mean worker?"
