@@ -1,4 +1,6 @@
-"""Applies intents: owners before what they own, the rest side by side, nothing that would change nothing.
+"""Applies intents: owners before what they own, roles before their bindings, the rest side by side.
+
+It writes nothing that would change nothing.
 
 Duty: the writes of one pass, and one sentence for each that the API server will not have. It must not decide what is
 wanted. Callers: the graph's and the component deployment's reconcilers.
@@ -11,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Live, Ref
-from dynamo_operator.kube.objects import CLAIM
+from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
 from dynamo_operator.plan.intents import Intent, Standing, completed, is_model_service, standing
 from dynamo_operator.reconcile.ports import Kube, Store
@@ -23,7 +25,8 @@ CONCURRENT_WRITES = 8
 class Done:
     """What became of the intents: `lives` of those that are as wanted, sentences for those that are not.
 
-    conflicts: objects of somebody else under a name that we need. waits: objects that first have to go.
+    conflicts: objects of somebody else under a name that we need. waits: objects that could not be made in this pass,
+    `leavers` those of them that first have to go.
     written: references that this pass wrote. `replaced`: those of them that had existed before.
     """
 
@@ -31,6 +34,7 @@ class Done:
     failures: dict[Ref, str] = field(default_factory=dict)
     conflicts: dict[Ref, str] = field(default_factory=dict)
     waits: set[Ref] = field(default_factory=set)
+    leavers: set[Ref] = field(default_factory=set)
     written: set[Ref] = field(default_factory=set)
     replaced: set[Ref] = field(default_factory=set)
 
@@ -38,14 +42,20 @@ class Done:
     def sentences(self) -> tuple[str, ...]:
         return tuple(text for _, text in sorted({**self.conflicts, **self.failures}.items()))
 
+    @property
+    def leaving(self) -> tuple[str, ...]:
+        """Said of each object that somebody deleted and that is still there."""
+        refs = (ref for ref in sorted(self.waits) if ref in self.leavers)
+        return tuple(f"{ref.kind.name} {ref.name} is being deleted; it is made anew when it is gone" for ref in refs)
+
 
 async def carry_out(kube: Kube, store: Store, root: Live, intents: Iterable[Intent]) -> Done:
-    """Apply what `root` and the namespace own first, then what their children own."""
+    """Apply what `root` and the namespace own first, then what depends on it."""
     done = Done(lives={root.ref: root})
     places = asyncio.Semaphore(CONCURRENT_WRITES)
     intents = tuple(intents)
-    first = [each for each in intents if each.owner in (None, root.ref)]
-    later = [each for each in intents if each.owner not in (None, root.ref)]
+    later = [each for each in intents if _depends(each, root)]
+    first = [each for each in intents if not _depends(each, root)]
     for stage in (first, later):
         results = await asyncio.gather(
             *(_bring(kube, store, each, done, places) for each in stage), return_exceptions=True
@@ -54,6 +64,11 @@ async def carry_out(kube: Kube, store: Store, root: Live, intents: Iterable[Inte
             if error is not None:
                 raise error
     return done
+
+
+def _depends(intent: Intent, root: Live) -> bool:
+    """On another object of the same pass: its owner, or the role whose rules the API server looks up for a binding."""
+    return intent.owner not in (None, root.ref) or intent.ref.kind == ROLE_BINDING
 
 
 async def remove(kube: Kube, removals: Iterable[Live]) -> None:
@@ -90,6 +105,7 @@ async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: s
     match standing(intent, live, owner_uid):
         case Standing.LEAVING:
             done.waits.add(intent.ref)
+            done.leavers.add(intent.ref)
         case Standing.FOREIGN:
             if not _serves_as_it_is(intent):
                 done.conflicts[intent.ref] = _conflict(intent, live)
