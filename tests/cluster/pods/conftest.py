@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings
 
 # The least-privilege test judges what all others did, so it comes last.
-ORDER = ("test_install", "test_first_light")
+ORDER = ("test_install", "test_first_light", "test_disruptions")
 
 
 @pytest.hookimpl(trylast=True)
@@ -30,6 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> int:
     return ORDER.index(item.path.stem)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests measured, whether they passed or not."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    lines = [value for report in reports for key, value in report.user_properties if key == "load"]
+    if lines:
+        terminalreporter.section("under 16 streams of 300 tokens")
+    for what, figures in lines:
+        terminalreporter.write_line(f"{what:30} {figures}")
 
 
 @pytest.fixture(scope="session")
