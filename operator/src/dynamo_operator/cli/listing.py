@@ -113,13 +113,17 @@ def _list_of(documents: list[Document]) -> Document:
     return {"apiVersion": "v1", "kind": "List", "items": documents}
 
 
+def _plural(view: View) -> str:
+    return "workers" if view.kind == POD else f"{view.kind.name}s"
+
+
 def _print_tables(found: Sequence[Listed], options: ListOptions, namespace: str) -> None:
     now, paint = datetime.now(UTC), paint_for(sys.stdout)
     shown = [each for each in found if each.objects]
     if not shown:
         where = f"in namespace {namespace}" if namespace else "in any namespace"
-        what = found[0].view.kind.name if len(found) == 1 and found[0].view.kind != POD else "workers"
-        print(f"There are no {what if len(found) == 1 else 'Dynamo objects'} {where}.", file=sys.stderr)
+        what = "Dynamo objects" if len(found) > 1 else _plural(found[0].view)
+        print(f"There are no {what} {where}.", file=sys.stderr)
     for at, each in enumerate(shown):
         if len(found) > 1:
             print(("\n" if at else "") + paint(each.view.word, "dim"))

@@ -24,7 +24,8 @@ def plan_lines(title: str, found: Preview, paint: Paint, *, is_new: bool) -> Ite
         yield f"  {paint('~', 'yellow')} {difference}"
     yield from _objects(found.objects, paint)
     yield from _components(found.components, paint)
-    yield from _steps(found.steps, found.components, paint)
+    if not is_new:
+        yield from _steps(found.steps, found.components, paint)
     yield from _losses(found)
     for note in found.notes:
         yield f"note: {note}"

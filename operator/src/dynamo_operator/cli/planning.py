@@ -20,10 +20,20 @@ from dynamo_operator.cli.apply import applied_over, last_applied, tidied
 from dynamo_operator.cli.cluster import Absent, Cluster, connect
 from dynamo_operator.cli.manifests import Document, read_documents
 from dynamo_operator.cli.plan_text import plan_document, plan_lines
+from dynamo_operator.cli.stored import stored
 from dynamo_operator.cli.target import Target
 from dynamo_operator.cli.terminal import paint_for
 from dynamo_operator.convert import to_v1beta1
-from dynamo_operator.kube.objects import GRAPH, INFERENCE_POOL, KINDS, LEADER_WORKER_SET, POD_CLIQUE_SET, Kind
+from dynamo_operator.kube.objects import (
+    COMPONENT_DEPLOYMENT,
+    GRAPH,
+    INFERENCE_POOL,
+    KINDS,
+    LEADER_WORKER_SET,
+    POD_CLIQUE_SET,
+    SCALING_ADAPTER,
+    Kind,
+)
 from dynamo_operator.lint import is_judged
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.plan.preview import Preview, manifest_preview, preview
@@ -32,7 +42,8 @@ from dynamo_operator.validate import Context, Violation, validate, validate_upda
 
 UNCHANGED, FAILED, CHANGED = 0, 1, 2
 _OPTIONAL = (POD_CLIQUE_SET, LEADER_WORKER_SET, INFERENCE_POOL)
-_RENDERED = frozenset({"DynamoGraphDeployment", "DynamoComponentDeployment"})
+_RENDERED = frozenset({GRAPH.name, COMPONENT_DEPLOYMENT.name})
+_CONVERTED = _RENDERED | {SCALING_ADAPTER.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ class _Nothing:
         if found is None:
             return Present(None)
         _check(found, validate(found.value, self.facts))
-        return Present(to_v1beta1(found.value), to_v1beta1(found.value))
+        return Present(_current(found.value), _current(found.value))
 
 
 class _Live:
@@ -101,7 +112,7 @@ class _Live:
         except Absent:
             return Present(None)
         last = last_applied(live)
-        return Present(tidied(live), to_v1beta1(last) if last else None, _ready(live))
+        return Present(tidied(live), _current(last) if last else None, _ready(live))
 
 
 def plan_file(options: PlanOptions) -> int:
@@ -146,20 +157,32 @@ def _planned(document: Document, before: _Nothing | _Live) -> Planned:
     present = before.present(kind, document.name, namespace)
     if present.document is None:
         _check(document, validate(document.value, facts))
-    wanted = to_v1beta1(document.value)
-    if present.document is not None:
-        wanted = applied_over(present.document, wanted, present.last)
-        _check(document, validate_update(present.document, wanted, facts))
+    was, wanted = _stored(present, _current(document.value), facts)
+    if was is not None:
+        _check(document, validate_update(was, wanted, facts))
     rendering = RenderContext(namespace, has_grove=facts.has_grove, has_leader_worker_sets=facts.has_leader_worker_sets)
     try:
         found = (
-            preview(present.document, wanted, rendering, present.ready)
+            preview(was, wanted, rendering, present.ready)
             if kind.name in _RENDERED
-            else manifest_preview(present.document, wanted, namespace)
+            else manifest_preview(was, wanted, namespace)
         )
     except (SpecError, RenderError) as error:
         raise Refused(f"{document.title}: {error}") from error
-    return Planned(document.kind, document.name, namespace, present.document is None, found)
+    return Planned(document.kind, document.name, namespace, was is None, found)
+
+
+def _stored(present: Present, wanted: dict[str, Any], facts: Context) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Both sides as the cluster stores them."""
+    if present.document is None:
+        return None, stored(wanted, None, facts)
+    was = stored(present.document, present.document, facts)
+    return was, stored(applied_over(was, wanted, present.last), was, facts)
+
+
+def _current(document: Mapping[str, Any]) -> dict[str, Any]:
+    """In the version that is stored; some kinds have one only."""
+    return to_v1beta1(document) if document.get("kind") in _CONVERTED else dict(document)
 
 
 def _check(document: Document, violations: Sequence[Violation]) -> None:

@@ -185,7 +185,8 @@ def _all_gpus(side: Side) -> int:
 def _gpus(moment: Moment, old: Side | None, new: Side) -> int:
     was = old.components.get(moment.component) if old else None
     now = new.components.get(moment.component)
-    return moment.old * (_per_replica(was) if was else 0) + moment.new * (_per_replica(now) if now else 0)
+    each_old, each_new = (_per_replica(part) if part else 0 for part in (was, now))
+    return (moment.old + moment.ending) * each_old + moment.new * each_new
 
 
 def _per_replica(component: Component) -> int:

@@ -18,12 +18,17 @@ MOST_STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One component at one step: replicas of older generations and of the new one, and how many of all can answer."""
+    """One component at one step: replicas of older generations and of the new one, and how many of all can answer.
+
+    `ending` of the older ones, or of the new one where there are none, are told to end in this step and still hold
+    their GPUs.
+    """
 
     component: str
     old: int
     new: int
     serving: int
+    ending: int = 0
 
 
 def rehearse(rolls: tuple[Roll, ...]) -> tuple[tuple[Moment, ...], ...]:
@@ -35,24 +40,25 @@ def rehearse(rolls: tuple[Roll, ...]) -> tuple[tuple[Moment, ...], ...]:
         settled = tuple(replace(roll, new=replace(roll.new, available=roll.new.replicas)) for roll in scaled)
         if settled == rolls:
             break
-        states.append(_moments(scaled))
+        states.append(_moments(scaled, before=rolls))
         rolls = settled
     last = _moments(rolls)
     return tuple(states) if states[-1] == last else (*states, last)
 
 
-def _moments(rolls: tuple[Roll, ...]) -> tuple[Moment, ...]:
+def _moments(rolls: tuple[Roll, ...], before: tuple[Roll, ...] | None = None) -> tuple[Moment, ...]:
     serving = serving_hashes(rolls)
-    return tuple(_moment(roll, serving) for roll in rolls)
+    return tuple(_moment(roll, was, serving) for roll, was in zip(rolls, before or rolls, strict=True))
 
 
-def _moment(roll: Roll, serving: set[str]) -> Moment:
-    every = (roll.new, *roll.old)
+def _moment(roll: Roll, was: Roll, serving: set[str]) -> Moment:
+    every, previous = (roll.new, *roll.old), (was.new, *was.old)
     return Moment(
         component=roll.component,
         old=sum(each.replicas for each in roll.old),
         new=roll.new.replicas,
         serving=sum(each.available for each in every if each.hash8 in serving),
+        ending=sum(max(0, then.replicas - now.replicas) for then, now in zip(previous, every, strict=True)),
     )
 
 
