@@ -28,11 +28,12 @@ _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFil
 def resolve(target: Target, env: Mapping[str, str], home: Path) -> SingleConfig:
     """Raises Refused saying what was looked for."""
     files = _files(target, env, home)
+    merged = _merged(files)
     try:
-        config = KubeConfig.from_dict(_merged(files), fname=files[0]) if files else KubeConfig.from_service_account()
+        config = KubeConfig.from_dict(merged, fname=files[0]) if files else KubeConfig.from_service_account()
         found = config.get(target.context)
     except (ConfigError, msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
-        raise _refusal(target, files, error) from error
+        raise _refusal(target, files, merged, error) from error
     if found is None:
         raise Refused(f"{files[0]} names no current context", "choose one with --context")
     return SingleConfig(
@@ -62,9 +63,16 @@ def _merged(files: list[Path]) -> dict[str, Any]:
             whole["current-context"] = document["current-context"]
         for part, inner in _PARTS.items():
             known = {each["name"] for each in whole[part]}
-            fresh = (each for each in document.get(part) or () if each["name"] not in known)
+            fresh = (each for each in _entries(document, part, file) if each["name"] not in known)
             whole[part] += [_anchored(each, inner, file) for each in fresh]
     return whole
+
+
+def _entries(document: Mapping[str, Any], part: str, file: Path) -> list[dict[str, Any]]:
+    entries = document.get(part) or []
+    if not isinstance(entries, list) or not all(isinstance(each, dict) and "name" in each for each in entries):
+        raise Refused(f"the kubeconfig {file} cannot be used: {part} is no list of named entries")
+    return entries
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -89,13 +97,13 @@ def _anchored(entry: Mapping[str, Any], inner: str, file: Path) -> dict[str, Any
     return {**entry, inner: facts}
 
 
-def _refusal(target: Target, files: list[Path], error: Exception) -> Refused:
+def _refusal(target: Target, files: list[Path], merged: Mapping[str, Any], error: Exception) -> Refused:
     if not files:
         return Refused(
             "no cluster is configured here: no --kubeconfig, no KUBECONFIG, no ~/.kube/config, and this is no pod",
             "to run a graph on this machine instead: dynamo up -f FILE",
         )
-    contexts = [str(each.get("name")) for each in _merged(files)["contexts"]]
+    contexts = [str(each.get("name")) for each in merged["contexts"]]
     if target.context is not None and target.context not in contexts:
         near = difflib.get_close_matches(target.context, contexts, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(contexts)}"
