@@ -24,6 +24,10 @@ def test_an_example_goes_from_apply_to_nothing_left(cluster: Cluster, agg_router
     a_streamed_chat_is_whole(url)
     identical_prompts_meet_on_the_warm_worker(url)
 
+    agg_router.kubectl("scale", "dgdsa/agg-router-worker", "--replicas=3")
+    agg_router.wait_pods("worker", 3)
+    assert [each.get("replicas") for each in agg_router.document()["spec"]["components"]] == [1, 3]
+
     agg_router.delete()
     wait_gone(cluster, agg_router.namespace, before)
 

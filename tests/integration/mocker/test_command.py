@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 import sys
@@ -116,3 +117,15 @@ async def test_broken_tokenizer_stops_with_its_path(tmp_path: Path) -> None:
         _, errors = await process.communicate()
         assert process.returncode == 1
         assert str(tmp_path / "tokenizer.json") in errors.decode()
+
+
+async def test_a_node_that_does_not_lead_answers_probes_and_announces_nothing(tmp_path: Path) -> None:
+    async with command(tmp_path, "--model-name", "m", DYNAMO_RANK="1") as process:
+        (line,) = await wait_for_lines(process, "follower_waiting")
+        port = int(re.search(r"system_port\W+(\d+)", line)[1])  # type: ignore[index]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            statuses = [(await http.get(path)).status_code for path in ("/health", "/live", "/v1/models")]
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert statuses == [200, 200, 404]
+    assert cards(tmp_path) == []

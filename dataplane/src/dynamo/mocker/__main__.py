@@ -13,6 +13,7 @@ from dynamo.discovery import DiscoveryError, open_registry
 from dynamo.mocker.config import MockerConfig, base_port, engine_config
 from dynamo.mocker.engine import MockerEngine
 from dynamo.mocker.flags import ENGINE_FLAGS, ENGINE_RETIRED
+from dynamo.mocker.follower import follow
 from dynamo.process.flags import FlagError, parse_flags, usage
 from dynamo.process.logs import EventLog, start_logging
 from dynamo.wire.cards import Role
@@ -40,6 +41,8 @@ def main(argv: Sequence[str], env: Mapping[str, str]) -> int:
         log.warning("flag_ignored", reason=warning)
     for warning in workers[0][0].warnings:
         log.warning("flag_without_effect", reason=warning)
+    if rank := parsed.values["node_rank"]:
+        return asyncio.run(follow(workers[0][1], rank, log))
     return _run(workers, _stagger_s(parsed.values["stagger_delay"], len(workers)), log)
 
 

@@ -56,6 +56,7 @@ ENGINE_FLAGS: tuple[Flag, ...] = (
     Flag("--data-parallel-size", number(int, least=1, most=1024), 1, help="Ranks, each with its own cache and queue"),
     Flag("--startup-time", number(float, least=0), 0.0, help="Seconds to pretend loading a model"),
     Flag("--planner-profile-data", str, None, help="NPZ file or folder of measured timings instead of the built-in"),
+    Flag("--node-rank", number(int, least=0), 0, ("DYNAMO_RANK",), "Place in a group of nodes; only 0 serves"),
     Flag("--num-workers", number(int, least=1, most=1024), 1, help="Workers in this process"),
     Flag("--stagger-delay", number(float, least=-1), 0.0, help="Seconds between the starts of workers; -1: automatic"),
     Flag("--sglang-schedule-policy", one_of("fifo", "fcfs", "lpm"), "fifo", help="Order of waiting requests (sglang)"),
