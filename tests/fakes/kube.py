@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -196,6 +196,12 @@ class FakeStore:
             for ref, live in sorted(self._objects.items())
             if ref.kind == kind and namespace in ("", ref.namespace) and (labels or {}).items() <= live.labels.items()
         )
+
+    def uncontrolled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[Live, ...]:
+        return tuple(live for live in self.find(kind, namespace, labels=labels) if live.controller_uid is None)
+
+    def first(self, kind: Kind, namespace: str, wanted: Callable[[Live], bool]) -> Live | None:
+        return next((live for live in self.find(kind, namespace) if wanted(live)), None)
 
 
 def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -72,7 +72,10 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What everything is built from. `http` reaches the API server, `pods` the pods of graphs."""
+    """What everything is built from. `http` reaches the API server, `pods` the pods of graphs.
+
+    lease_http: the way to the API server that no other call can be in front of.
+    """
 
     settings: Settings
     access: Access
@@ -80,6 +83,7 @@ class Setup:
     namespace: str
     served: Served
     http: httpx2.AsyncClient
+    lease_http: httpx2.AsyncClient
     pods: httpx2.AsyncClient
     metrics: Metrics
 
@@ -88,12 +92,15 @@ async def operate(settings: Settings, access: Access, process: Process) -> None:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(access.http_client(timeout_s=CALL_TIMEOUT_S))
+        lease_http = await stack.enter_async_context(access.http_client(timeout_s=LEASE_DEADLINE_S))
         pods = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         served = await _until_served(Client(http), stop)
         if served is None:
             return
         namespace = process.namespace or own_namespace(access)
-        setup = Setup(settings, access, process, namespace, served, http, pods, Metrics(CollectorRegistry()))
+        setup = Setup(
+            settings, access, process, namespace, served, http, lease_http, pods, Metrics(CollectorRegistry())
+        )
         operator = _operator(setup, _webhook(setup) if settings.server.webhook.enabled else None)
         health, metrics = settings.server.health_probe, settings.server.metrics
         metrics_pages = {"/metrics": _metrics_page(setup.metrics)}
@@ -163,7 +170,7 @@ def _claim(setup: Setup) -> Election:
 
 
 def _lease_client(setup: Setup) -> Client:
-    return Client(setup.http, deadline_s=LEASE_DEADLINE_S, tries=1)
+    return Client(setup.lease_http, deadline_s=LEASE_DEADLINE_S, tries=1)
 
 
 def _webhook(setup: Setup) -> WebhookServer:

@@ -49,6 +49,12 @@ class Snapshot:
             if ref.kind == kind and namespace in ("", ref.namespace) and wanted <= live.labels.items()
         )
 
+    def uncontrolled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[Live, ...]:
+        return tuple(live for live in self.find(kind, namespace, labels=labels) if live.controller_uid is None)
+
+    def first(self, kind: Kind, namespace: str, wanted: Callable[[Live], bool]) -> Live | None:
+        return next((live for live in self.find(kind, namespace) if wanted(live)), None)
+
 
 class Mortal:
     """The client as a process has it that ends right after its n-th write; `writes` lists those of all processes."""

@@ -93,7 +93,7 @@ class Feed:
         sides = [packed for packed in (change.before, change.after) if packed]
         kind = sides[0].ref.kind
         watching = [controller for controller in self._controllers if kind in controller.watched_kinds]
-        lives = [packed.unpack() for packed in sides] if watching else []
+        lives = [self._store.unpack(packed) for packed in sides] if watching else []
         works: dict[Work, None] = {}
         for controller in watching:
             for live in lives:

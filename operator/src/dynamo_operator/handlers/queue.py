@@ -17,7 +17,8 @@ from dynamo_operator.handlers.backoff import retry_delay_s
 from dynamo_operator.kube import Deposed, KubeError, Ref
 from dynamo_operator.reconcile import Controller, Outcome
 
-CONCURRENCY = 16
+# Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others.
+CONCURRENCY = 32
 PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
 
 log = logging.getLogger(__name__)

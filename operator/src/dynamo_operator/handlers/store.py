@@ -8,11 +8,12 @@ Callers: the watches (through `feed.py`), reconcilers, metrics.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from dynamo_operator.kube import Kind, Live, Packed, Ref
 
+UNPACKED_KEPT = 1024  # a pass reads its graph's two dozen objects several times
 FORGOTTEN_KEPT = 8192  # uids of deleted objects, to know late news of them for what it is
 
 
@@ -25,25 +26,43 @@ class Change:
 
 
 class LiveStore:
-    """Every read is of the moment; `Live` values are unpacked anew for each and may be kept."""
+    """Every read is of the moment; `Live` values may be kept, and are never changed by anybody."""
 
     def __init__(self) -> None:
         self._kinds: dict[Kind, dict[str, dict[str, Packed]]] = {}
         self._owned: dict[str, set[Ref]] = {}
         self._listed: dict[tuple[Kind, str], int] = {}
         self._forgotten: OrderedDict[str, None] = OrderedDict()
+        self._unpacked: OrderedDict[tuple[str, int], Live] = OrderedDict()
 
     def get(self, ref: Ref) -> Live | None:
         packed = self._held(ref)
-        return packed.unpack() if packed else None
+        return self.unpack(packed) if packed else None
 
     def controlled_by(self, uid: str) -> tuple[Live, ...]:
         held = (self._held(ref) for ref in sorted(self._owned.get(uid, ())))
-        return tuple(packed.unpack() for packed in held if packed)
+        return tuple(self.unpack(packed) for packed in held if packed)
 
     def find(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> tuple[Live, ...]:
         wanted = (labels or {}).items()
-        return tuple(packed.unpack() for packed in self.held(kind, namespace) if wanted <= packed.labels.items())
+        return tuple(self.unpack(packed) for packed in self.held(kind, namespace) if wanted <= packed.labels.items())
+
+    def uncontrolled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[Live, ...]:
+        free = (packed for packed in self.held(kind, namespace) if packed.controller_uid is None)
+        return tuple(self.unpack(packed) for packed in free if labels.items() <= packed.labels.items())
+
+    def first(self, kind: Kind, namespace: str, wanted: Callable[[Live], bool]) -> Live | None:
+        return next((live for packed in self.held(kind, namespace) if wanted(live := self.unpack(packed))), None)
+
+    def unpack(self, packed: Packed) -> Live:
+        """The same value as long as the object is read often."""
+        key = (packed.uid, packed.version)
+        live = self._unpacked.get(key) or packed.unpack()
+        self._unpacked[key] = live
+        self._unpacked.move_to_end(key)
+        if len(self._unpacked) > UNPACKED_KEPT:
+            self._unpacked.popitem(last=False)
+        return live
 
     def held(self, kind: Kind, namespace: str = "") -> Iterator[Packed]:
         """The packed objects of a kind, ordered by namespace and name; the store must not change meanwhile."""

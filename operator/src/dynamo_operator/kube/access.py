@@ -18,6 +18,7 @@ from lightkube.core.exceptions import ConfigError
 
 # A connection whose peer vanished without a word is given up after this long (see `keepalive_options`).
 SILENCE_LIMIT_S = 30
+CONNECTIONS = 24  # more at once only make a busy API server slower, and each call looks at all of them
 USER_AGENT = "dynamo-operator"
 
 
@@ -57,7 +58,9 @@ class Access:
         """A client that authenticates each request, follows token rotation and gives up silent connections."""
         transport = httpx2.AsyncHTTPTransport(
             verify=self.ssl_context() or True,
-            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=60),
+            limits=httpx2.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=60
+            ),
             socket_options=keepalive_options(),
         )
         return httpx2.AsyncClient(

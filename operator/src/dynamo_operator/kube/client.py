@@ -21,12 +21,15 @@ from dynamo_operator.kube.answers import refusal
 from dynamo_operator.kube.errors import Gone, KubeError, Throttled, Unreachable
 from dynamo_operator.kube.events import Notice, Recorder
 from dynamo_operator.kube.live import FIELD_MANAGER, live_of
-from dynamo_operator.kube.objects import Document, Kind, Live, Ref, ref_of
+from dynamo_operator.kube.objects import SERVICE, Document, Kind, Live, Ref, ref_of
 from dynamo_operator.kube.packed import Packed, pack
 
 DEADLINE_S = 15.0  # an admission webhook may take 10 s of it
 PAGE_SIZE = 500
 TRIES = 3
+# The API server hands out cluster IPs one after another, under a lock that it holds for a call to itself. Services that
+# wait there time out, and time out again: seen with 60 at once on a busy server. Here they wait without a deadline.
+NEW_SERVICES = 3
 BACKOFF_S = 0.2
 
 Fence = Callable[[], None]
@@ -60,6 +63,7 @@ class Client:
         self._on_written = on_written
         self._deadline_s = deadline_s
         self._tries = tries
+        self._service_places = asyncio.Semaphore(NEW_SERVICES)
         self._recorder = Recorder(self, clock=lambda: datetime.now(UTC))
 
     async def get(self, ref: Ref) -> Live | None:
@@ -80,6 +84,9 @@ class Client:
         return tuple(found)
 
     async def apply(self, document: Document, *, is_new: bool = False) -> Live:
+        if is_new and document["kind"] == SERVICE.name:
+            async with self._service_places:
+                return await self._apply(document, "", subresource="")
         return await self._apply(document, "" if is_new else "true", subresource="")
 
     async def apply_status(self, document: Document) -> Live:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -72,6 +72,14 @@ class Store(Protocol):
         ...
 
     def find(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> tuple[Live, ...]: ...
+
+    def uncontrolled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[Live, ...]:
+        """Objects with these labels that no owner controls, ordered by name."""
+        ...
+
+    def first(self, kind: Kind, namespace: str, wanted: Callable[[Live], bool]) -> Live | None:
+        """The first object by name that is wanted; those behind it are not looked at."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

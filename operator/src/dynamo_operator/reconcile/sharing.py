@@ -26,9 +26,9 @@ _LABEL_OF: Mapping[Kind, str] = {
 def wanting(shared: Live, store: Store) -> Ref | None:
     """The first graph, else component deployment, in the namespace that asks for a shared object."""
     for kind in _ROOTS:
-        for live in store.find(kind, shared.ref.namespace):
-            if not live.is_terminating and _wants(live, shared):
-                return live.ref
+        found = store.first(kind, shared.ref.namespace, lambda live: not live.is_terminating and _wants(live, shared))
+        if found is not None:
+            return found.ref
     return None
 
 
@@ -37,7 +37,7 @@ async def tidy(kube: Kube, store: Store, namespace: str) -> None:
     kept = [
         shared
         for kind, label in _LABEL_OF.items()
-        for shared in store.find(kind, namespace, labels={label: names.OPERATOR})
+        for shared in store.uncontrolled(kind, namespace, {label: names.OPERATOR})
         if is_shared(shared) and not shared.is_terminating and wanting(shared, store) is None
     ]
     if not kept:

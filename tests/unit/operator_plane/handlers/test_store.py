@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dynamo_operator.handlers import store as store_module
 from dynamo_operator.handlers.store import LiveStore
-from dynamo_operator.kube import Packed, Ref
+from dynamo_operator.kube import Live, Packed, Ref
 from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH
 from tests.unit.operator_plane.handlers.objects import packed
 
@@ -96,6 +96,31 @@ def test_objects_are_found_by_owner_and_labels() -> None:
     assert [live.ref.name for live in store.controlled_by("u")] == ["a", "b"]
     assert [live.ref.name for live in store.find(DEPLOYMENT, labels={"x": "1"})] == ["c", "b"]
     assert [live.ref.name for live in store.find(DEPLOYMENT, "shop", labels={"x": "1"})] == ["b"]
+
+
+def test_only_what_nobody_controls_is_uncontrolled() -> None:
+    store = LiveStore()
+    store.put(packed("owned", kind=DEPLOYMENT, owner="u", labels={"x": "1"}))
+    store.put(packed("free", kind=DEPLOYMENT, labels={"x": "1"}))
+    store.put(packed("other", kind=DEPLOYMENT, labels={"x": "2"}))
+    store.put(packed("far", kind=DEPLOYMENT, namespace="other", labels={"x": "1"}))
+    assert [live.ref.name for live in store.uncontrolled(DEPLOYMENT, "shop", {"x": "1"})] == ["free"]
+
+
+def test_the_first_that_is_wanted_ends_the_look() -> None:
+    store = LiveStore()
+    for name in ("c", "a", "b"):
+        store.put(packed(name))
+    looked: list[str] = []
+
+    def wanted(live: Live) -> bool:
+        looked.append(live.ref.name)
+        return live.ref.name >= "b"
+
+    found = store.first(GRAPH, "shop", wanted)
+    assert found is not None
+    assert (found.ref.name, looked) == ("b", ["a", "b"])
+    assert store.first(GRAPH, "other", wanted) is None
 
 
 def test_an_object_that_changes_owners_leaves_the_first() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dynamo_operator.kube import Client, KubeError, Ref, Throttled, Unreachable
 from dynamo_operator.kube import client as client_module
-from dynamo_operator.kube.objects import CONFIG_MAP
+from dynamo_operator.kube.objects import CONFIG_MAP, SERVICE, Kind
 
 REF = Ref(CONFIG_MAP, "shop", "m")
 OBJECT = {"metadata": {"name": "m", "namespace": "shop", "uid": "u", "resourceVersion": "1"}}
@@ -128,3 +128,41 @@ async def test_an_apply_takes_over_unless_the_object_is_new() -> None:
     await client.apply(document, is_new=True)
     assert [request.url.params.get("force") for request in asked] == ["true", None]
     assert {request.url.params["fieldManager"] for request in asked} == {"dynamo-operator"}
+
+
+def an_object(kind: Kind, number: int) -> dict[str, object]:
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {"name": f"m{number}", "namespace": "shop"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_new", "at_once"),
+    [
+        pytest.param(SERVICE, True, client_module.NEW_SERVICES, id="new-services"),
+        pytest.param(SERVICE, False, 9, id="services-that-exist"),
+        pytest.param(CONFIG_MAP, True, 9, id="anything-else"),
+    ],
+)
+async def test_only_few_new_services_wait_for_their_addresses_at_once(kind: Kind, is_new: bool, at_once: int) -> None:
+    waiting, most = 0, 0
+    may_answer = asyncio.Event()
+
+    async def answer(_: httpx2.Request) -> httpx2.Response:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await may_answer.wait()
+        waiting -= 1
+        return httpx2.Response(200, json=OBJECT)
+
+    client = Client(httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(answer)))
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(9):
+            tasks.create_task(client.apply(an_object(kind, number), is_new=is_new))
+        while waiting < at_once:  # noqa: ASYNC110  the test's deadline is pytest's
+            await asyncio.sleep(0)
+        may_answer.set()
+    assert most == at_once

@@ -206,6 +206,12 @@ class View:
     def find(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> tuple[Live, ...]:
         return self._world.seen(kind, namespace, labels=labels)
 
+    def uncontrolled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> tuple[Live, ...]:
+        return tuple(live for live in self.find(kind, namespace, labels=labels) if live.controller_uid is None)
+
+    def first(self, kind: Kind, namespace: str, wanted: Callable[[Live], bool]) -> Live | None:
+        return next((live for live in self.find(kind, namespace) if wanted(live)), None)
+
 
 class Admitting:
     """Frontends that know every ready pod, except those whose Deployment is in `unknown`; none answer when `silent`."""

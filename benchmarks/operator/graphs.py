@@ -1,0 +1,28 @@
+"""The graphs of the benchmark: three components and four pods each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+COMPONENTS = 3
+PODS = 4
+
+
+def a_graph(number: int) -> dict[str, Any]:
+    """A disaggregated graph: one frontend, two decode workers, one prefill worker."""
+    components = [
+        _component("Frontend", "frontend", 1, "dynamo.frontend"),
+        _component("Decode", "decode", 2, "dynamo.vllm"),
+        _component("Prefill", "prefill", 1, "dynamo.vllm"),
+    ]
+    return {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": f"graph-{number:04}"},
+        "spec": {"components": components},
+    }
+
+
+def _component(name: str, type_: str, replicas: int, module: str) -> dict[str, Any]:
+    main = {"name": "main", "image": "dynamo/engine:1.5.0", "command": ["python3", "-m", module]}
+    return {"name": name, "type": type_, "replicas": replicas, "podTemplate": {"spec": {"containers": [main]}}}

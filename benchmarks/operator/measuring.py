@@ -1,0 +1,138 @@
+"""One run: a fresh API server, fake nodes, an operator of its own, so many graphs; then rest, then their deletion."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from benchmarks.operator.graphs import COMPONENTS, PODS, a_graph
+from benchmarks.operator.progress import DEPLOYMENTS, until_count, until_ready
+from dynamo_operator.kube import find_access
+from dynamo_operator.kube.access import USER_AGENT
+from tests.cluster.local.api_only import ApiCluster
+from tests.cluster.local.processes import Processes
+from tests.cluster.operator_process import OperatorProcess, cpu_s, running_operator
+
+NODES = 10
+SETTLE_S = 10.0  # counts in statuses may be written a few seconds after the last pod
+NAMESPACE = "graphs"
+START_S = 60.0
+CONTROL_PLANE = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kwok")
+Calls = Counter[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """graphs: how many. rest_s: how long nothing happens once all are Ready. deadline_s: for all to become Ready."""
+
+    graphs: int
+    rest_s: float
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Seconds count from before the apply. Calls are by verb and resource; those at rest hold the lease's renewals."""
+
+    graphs: int
+    applied_s: float
+    children_s: float
+    ready_s: float
+    deleted_s: float
+    cpu_s: float
+    idle_rss_mb: float
+    peak_rss_mb: float
+    calls: Calls
+    rest_s: float
+    rest_cpu_s: float
+    rest_calls: Calls
+    control_plane_cpu_s: dict[str, float]
+    passes: int
+
+    @property
+    def pods(self) -> int:
+        return self.graphs * PODS
+
+
+async def measure(cluster: ApiCluster, folder: Path, plan: Plan) -> Figures:
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    cluster.kubectl("create", "namespace", "dynamo-system")
+    settings = {"leaderElection": {"enabled": True}}
+    with running_operator(cluster.kubeconfig, folder, namespace="dynamo-system", settings=settings) as operator:
+        await _until_leading(operator)
+        async with find_access(cluster.kubeconfig).http_client(timeout_s=30) as http:
+            http.headers["User-Agent"] = "benchmark"  # its own looks are not the operator's calls
+            return await _run(cluster, operator, http, plan)
+
+
+async def _run(cluster: ApiCluster, operator: OperatorProcess, http: httpx2.AsyncClient, plan: Plan) -> Figures:
+    idle_rss_mb, cpu_before_s, mark = operator.peak_rss_mb(), operator.cpu_s(), cluster.audit.mark()
+    plane_before_s = _control_plane_cpu_s(cluster)
+    documents = [a_graph(number) for number in range(plan.graphs)]
+    began_s = time.monotonic()
+    async with asyncio.timeout(plan.deadline_s), asyncio.TaskGroup() as tasks:
+        applying = tasks.create_task(asyncio.to_thread(cluster.apply, *documents, namespace=NAMESPACE))
+        applying.add_done_callback(lambda _: applied.append(time.monotonic() - began_s))
+        applied: list[float] = []
+        children = tasks.create_task(until_count(http, DEPLOYMENTS, plan.graphs * COMPONENTS, began_s))
+        ready = tasks.create_task(until_ready(http, plan.graphs, began_s))
+    await asyncio.sleep(SETTLE_S)
+    calls, spent_s = _calls(cluster, mark), operator.cpu_s() - cpu_before_s
+    plane_s = {name: after - plane_before_s[name] for name, after in _control_plane_cpu_s(cluster).items()}
+    passes = _passes(operator)
+    mark, cpu_before_s = cluster.audit.mark(), operator.cpu_s()
+    await asyncio.sleep(plan.rest_s)
+    rest_calls, rest_cpu_s = _calls(cluster, mark), operator.cpu_s() - cpu_before_s
+    peak_rss_mb = operator.peak_rss_mb()
+    return Figures(
+        graphs=plan.graphs,
+        applied_s=applied[0],
+        children_s=children.result(),
+        ready_s=ready.result(),
+        deleted_s=await _delete(cluster, http, plan),
+        cpu_s=spent_s,
+        idle_rss_mb=idle_rss_mb,
+        peak_rss_mb=peak_rss_mb,
+        calls=calls,
+        rest_s=plan.rest_s,
+        rest_cpu_s=rest_cpu_s,
+        rest_calls=rest_calls,
+        control_plane_cpu_s=plane_s,
+        passes=passes,
+    )
+
+
+async def _delete(cluster: ApiCluster, http: httpx2.AsyncClient, plan: Plan) -> float:
+    """Seconds until no Deployment is left."""
+    began_s = time.monotonic()
+    async with asyncio.timeout(plan.deadline_s):
+        await asyncio.to_thread(cluster.kubectl, "delete", "dgd", "--all", "-n", NAMESPACE, timeout_s=plan.deadline_s)
+        return await until_count(http, DEPLOYMENTS, 0, began_s)
+
+
+async def _until_leading(operator: OperatorProcess) -> None:
+    async with asyncio.timeout(START_S):
+        while not (await asyncio.to_thread(operator.is_leading) and await asyncio.to_thread(operator.is_ready)):
+            assert operator.is_running, operator.said()[-3000:]
+            await asyncio.sleep(0.2)
+
+
+def _calls(cluster: ApiCluster, since: int) -> Calls:
+    return Counter((call.verb, call.resource) for call in cluster.audit.calls(since) if call.agent == USER_AGENT)
+
+
+def _passes(operator: OperatorProcess) -> int:
+    """Of all graphs, since the operator's start."""
+    lines = (line for line in operator.metrics().splitlines() if line.startswith("dynamo_operator_reconcile_total"))
+    return int(sum(float(line.rpartition(" ")[2]) for line in lines))
+
+
+def _control_plane_cpu_s(cluster: ApiCluster) -> dict[str, float]:
+    processes = Processes(cluster.folder, die_with_us=True)
+    pids = {name: processes.pid(name) for name in CONTROL_PLANE}
+    return {name: cpu_s(pid) for name, pid in pids.items() if pid}
