@@ -31,15 +31,18 @@ from dynamo_operator.handlers.settings import BadSettings, Settings, load_settin
 from dynamo_operator.handlers.store import LiveStore
 from dynamo_operator.handlers.watching import Watched, Watching
 from dynamo_operator.kube import Access, Client, Kind, KubeError, NoAccess, Ref, find_access, own_namespace
-from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, GRAPH, LEASE, MODEL, SCALING_ADAPTER
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, ENDPOINT_SLICE, GRAPH, LEASE, MODEL, SCALING_ADAPTER
 from dynamo_operator.reconcile import (
     ComponentDeploymentController,
     Controller,
     FrontendAdmission,
     GraphController,
+    HttpWorkers,
+    ModelController,
     ScalingAdapterController,
     Surroundings,
 )
+from dynamo_operator.render import names
 from dynamo_operator.render.context import CONTRACT_VERSION
 from dynamo_operator.webhook import AdmissionContext, WebhookServer
 
@@ -122,7 +125,12 @@ def _operator(setup: Setup, webhook: WebhookServer | None) -> Operator:
     kinds = _watched_kinds(controllers, setup.served, with_claims=not restricted)
     feed = Feed(store, queue, controllers, expected=kinds, on_change=claims.note)
     metrics.watch_store(store, COUNTED_KINDS, lambda: queue.depth)
-    watched = Watched(kinds, restricted, {LEASE: f"metadata.name={CLAIM_NAME}"})
+    watched = Watched(
+        kinds,
+        restricted,
+        field_selectors={LEASE: f"metadata.name={CLAIM_NAME}"},
+        label_selectors={ENDPOINT_SLICE: names.BASE_MODEL_HASH},
+    )
     parts = Parts(
         feed=feed,
         queue=queue,
@@ -142,6 +150,7 @@ def _controllers(setup: Setup, kube: Client, store: LiveStore) -> tuple[Controll
         GraphController(surroundings, FrontendAdmission(kube, setup.pods)),
         ComponentDeploymentController(surroundings),
         ScalingAdapterController(surroundings),
+        ModelController(surroundings, HttpWorkers(setup.pods)),
     )
 
 

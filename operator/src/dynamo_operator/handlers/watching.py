@@ -53,11 +53,12 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What to watch: every kind in all namespaces, or in one; a field selector narrows a kind."""
+    """What to watch: every kind in all namespaces, or in one; a selector of fields or labels narrows a kind."""
 
     kinds: tuple[Kind, ...]
     namespace: str = ""
     field_selectors: Mapping[Kind, str] = field(default_factory=dict)
+    label_selectors: Mapping[Kind, str] = field(default_factory=dict)
 
 
 class Watching:
@@ -147,6 +148,8 @@ class Watching:
         settings.persistence.diffbase_storage = _NoMemory()
         for kind, selector in self._watched.field_selectors.items():
             settings.watching.field_selectors[kind.group, kind.version, kind.plural] = selector
+        for kind, selector in self._watched.label_selectors.items():
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
         return settings
 
     def _register(self, registry: kopf.OperatorRegistry) -> None:

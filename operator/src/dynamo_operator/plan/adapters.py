@@ -75,7 +75,7 @@ def scaling_of(adapter: Live, graph: Live | None) -> Scaling:
 
 
 def adapter_status(adapter: Live, scaling: Scaling, now: str) -> Status:
-    """Counts as they are after the pass; `lastScaleTime` moves with them, also when an earlier pass ended in between."""
+    """Counts as they are after the pass; `lastScaleTime` moves with them, also where an earlier pass ended midway."""
     previous = adapter.document.get("status") or {}
     is_scaled = _scaled_from(adapter, scaling) is not None and not scaling.trouble
     last = now if is_scaled else previous.get("lastScaleTime")

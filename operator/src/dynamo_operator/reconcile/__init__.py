@@ -11,6 +11,8 @@ from dynamo_operator.reconcile.adapters import ScalingAdapterController
 from dynamo_operator.reconcile.admission import Admission, FrontendAdmission
 from dynamo_operator.reconcile.component_deployments import ComponentDeploymentController
 from dynamo_operator.reconcile.graphs import GraphController
+from dynamo_operator.reconcile.models import ModelController
+from dynamo_operator.reconcile.models_workers import HttpWorkers
 from dynamo_operator.reconcile.ports import Controller, Happening, Kube, Outcome, Store
 from dynamo_operator.reconcile.surroundings import Surroundings
 
@@ -21,7 +23,9 @@ __all__ = [
     "FrontendAdmission",
     "GraphController",
     "Happening",
+    "HttpWorkers",
     "Kube",
+    "ModelController",
     "Outcome",
     "ScalingAdapterController",
     "Store",
