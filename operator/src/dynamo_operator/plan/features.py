@@ -11,6 +11,8 @@ from dynamo_operator.api import Component, JsonObject
 POWER_LIMIT = "dynamo.nvidia.com/gpu-power-limit"
 DEFAULT_RUNTIME_COMPONENT = "backend"  # what workers register as that were given no name
 
+GPU_SHAPE = ("gpusPerEngine", "gpusPerReplica")
+
 _MODEL_FLAGS = ("--served-model-name", "--model-name", "--model", "--model-path")
 _GPU = re.compile(r"(^|[./])gpu(s)?([./-]|$)")
 
@@ -18,7 +20,7 @@ _GPU = re.compile(r"(^|[./])gpu(s)?([./-]|$)")
 def features(component: Component) -> dict[str, object]:
     """The fields of a component's status that come from its spec alone."""
     gpus = gpus_per_pod(component) * component.node_count
-    found: dict[str, object] = {"gpusPerEngine": gpus, "gpusPerReplica": gpus}
+    found: dict[str, object] = dict.fromkeys(GPU_SHAPE, gpus)
     if component.is_worker and component.type is not None:
         found["runtimeComponentName"] = _environment(component).get("DYN_COMPONENT") or component.type.value
         model = served_model(component)

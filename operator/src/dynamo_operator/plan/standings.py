@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dynamo_operator.kube import Live, Ref
@@ -43,6 +44,12 @@ def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live],
             )
         )
     return Report(tuple(standings), plan.rolls, bool(left), plan.restart, tuple(failures))
+
+
+def told(report: Report, troubles: Mapping[str, str], waits: Sequence[str]) -> Report:
+    """The report with what pods tell of their components, and with what has to go first."""
+    standings = (replace(each, trouble=troubles.get(each.component.name, "")) for each in report.standings)
+    return replace(report, standings=tuple(standings), waits=tuple(waits))
 
 
 def generation_annotations(seen: Survey) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from dynamo_operator.api import Component
 from dynamo_operator.kube import Kind, Live
 from dynamo_operator.kube.objects import DEPLOYMENT, LEADER_WORKER_SET
 from dynamo_operator.plan.conditions import Status, Verdict, conditions
-from dynamo_operator.plan.features import features
+from dynamo_operator.plan.features import GPU_SHAPE, features
 from dynamo_operator.plan.restart import Restart
 from dynamo_operator.plan.rollout import Roll
 from dynamo_operator.plan.workloads import Lack, Workload
@@ -29,7 +29,7 @@ _REASONS = {Lack.UPDATING: "updating", Lack.PODS: "pods_not_ready", Lack.CAPACIT
 class Standing:
     """One component as it stands: its present workload, None until it exists, and those of older generations.
 
-    deployment: the name of its component deployment; empty where none runs it.
+    deployment: the name of its component deployment; empty where none runs it. trouble: what its pods tell.
     """
 
     component: Component
@@ -39,27 +39,46 @@ class Standing:
     workload: Workload | None
     old: tuple[Workload, ...] = ()
     runtime_namespace: str | None = None
+    trouble: str = ""
 
     @property
     def lack(self) -> str:
         """Why it is not ready, in words; empty when it is."""
         found = self.workload
-        if found is None or (found.desired != self.component.replicas and not self.old):
-            return "not created yet" if found is None else "being scaled"
+        if found is None:
+            return "not created yet"
         if self.old:
-            return f"{found.serving}/{self.component.replicas} of the new generation ready"
-        return "" if found.is_ready else f"{found.serving}/{found.desired} ready, {found.lack}"
+            return self._because(f"{found.serving}/{self.component.replicas} of the new generation ready")
+        if found.desired != self.component.replicas:
+            return self._because("being scaled")
+        return self.lack_of_workload
+
+    @property
+    def lack_of_workload(self) -> str:
+        """The same for its workload alone, whatever the graph wants of it."""
+        found = self.workload
+        if found is None:
+            return "not created yet"
+        return "" if found.is_ready else self._because(f"{found.serving}/{found.desired} ready, {found.lack}")
+
+    def _because(self, lack: str) -> str:
+        trouble = (self.workload.trouble if self.workload else "") or self.trouble
+        return f"{lack} ({trouble})" if trouble else lack
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a graph's status says beyond what it said before. `failures` are one sentence each."""
+    """All that a graph's status says beyond what it said before; `failures` and `waits` are one sentence each.
+
+    waits: objects that have to go before they can be made anew.
+    """
 
     standings: tuple[Standing, ...]
     rolls: tuple[Roll, ...]
     is_rolling: bool  # an older generation is left
     restart: Restart
     failures: tuple[str, ...]
+    waits: tuple[str, ...] = ()
 
 
 def graph_status(root: Live, report: Report, now: str) -> Status:
@@ -86,7 +105,11 @@ def refused_status(root: Live, reason: str, message: str, now: str) -> Status:
     previous = root.document.get("status") or {}
     kind = READY if root.ref.kind.name == "DynamoGraphDeployment" else "Available"
     verdict = Verdict(kind, False, reason, _shortened(message))
-    kept = {key: previous[key] for key in ("components", "component", "rollingUpdate", "restart") if key in previous}
+    kept = {key: previous[key] for key in ("rollingUpdate", "restart") if key in previous}
+    if "components" in previous:
+        kept["components"] = {name: _observed(each) for name, each in previous["components"].items()}
+    if "component" in previous:
+        kept["component"] = _observed(previous["component"])
     status = {
         **kept,
         "observedGeneration": root.generation,
@@ -97,8 +120,7 @@ def refused_status(root: Live, reason: str, message: str, now: str) -> Status:
 
 def component_deployment_status(live: Live, standing: Standing, failures: Sequence[str], now: str) -> Status:
     """The whole status of a component deployment."""
-    workload = standing.workload
-    lack = "; ".join(failures) or ("not created yet" if workload is None else _lack_of(workload))
+    lack = "; ".join(failures) or standing.lack_of_workload
     is_ready = not lack
     kind = {DEPLOYMENT: "Deployment", LEADER_WORKER_SET: "LeaderWorkerSet"}.get(standing.kind, standing.kind.name)
     message = _shortened(f"{kind} {standing.name} is {'ready' if is_ready else f'not ready: {lack}'}")
@@ -139,6 +161,11 @@ def component_status(standing: Standing) -> dict[str, Any]:
     return status
 
 
+def _observed(component: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the GPUs of an earlier spec, which planners would take for those of the generation reported."""
+    return {key: value for key, value in component.items() if key not in GPU_SHAPE}
+
+
 def _is_settling(previous: Mapping[str, Any], report: Report) -> bool:
     """The old generations are gone, but the new one does not have all its workers yet."""
     was_rolling = (previous.get("rollingUpdate") or {}).get("phase") in _ROLLING
@@ -147,14 +174,14 @@ def _is_settling(previous: Mapping[str, Any], report: Report) -> bool:
 
 def _graph_verdict(report: Report, *, is_rolling: bool) -> tuple[Verdict, str]:
     lacks = {each.component.name: each.lack for each in report.standings if each.lack}
-    listed = "; ".join(f"{name}: {lack}" for name, lack in lacks.items())
+    listed = "; ".join([*(f"{name}: {lack}" for name, lack in lacks.items()), *report.waits])
     if report.failures:
         message = _shortened("; ".join(report.failures))
         return Verdict(READY, False, "failed_to_reconcile_the_resources", message), "failed"
     if is_rolling:
         message = _shortened(f"Workers are being replaced: {listed or 'the old generation is draining'}")
         return Verdict(READY, False, "rolling_update_in_progress", message), "pending"
-    if lacks:
+    if lacks or report.waits:
         return Verdict(READY, False, _reason(report), _shortened(f"Resources not ready: {listed}")), "pending"
     if (report.restart.status or {}).get("phase") in ("Pending", "Restarting"):
         names = ", ".join((report.restart.status or {}).get("inProgress") or ())
@@ -165,7 +192,7 @@ def _graph_verdict(report: Report, *, is_rolling: bool) -> tuple[Verdict, str]:
 def _reason(report: Report) -> str:
     """One reason where Grove's components lack the same, which tells capacity from readiness; else the general one."""
     lacking = [each.workload for each in report.standings if each.lack]
-    if any(each is None or each.scheduled is None for each in lacking):
+    if not lacking or any(each is None or each.scheduled is None for each in lacking):
         return "some_resources_are_not_ready"
     reasons = {_REASONS.get(each.lack, "updating") for each in lacking if each is not None}
     return reasons.pop() if len(reasons) == 1 else "mixed_not_ready_reasons"
@@ -188,10 +215,6 @@ def _rolling_update(previous: Mapping[str, Any], report: Report, now: str, *, is
 
 def _is_updated(roll: Roll) -> bool:
     return bool(roll.new.name) and roll.new.available >= roll.desired and not any(old.replicas for old in roll.old)
-
-
-def _lack_of(workload: Workload) -> str:
-    return "" if workload.is_ready else f"{workload.serving}/{workload.desired} ready, {workload.lack}"
 
 
 def _shortened(message: str) -> str:

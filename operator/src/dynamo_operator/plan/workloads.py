@@ -18,6 +18,7 @@ from dynamo_operator.kube.objects import (
     POD_CLIQUE_SCALING_GROUP,
     POD_CLIQUE_SET,
 )
+from dynamo_operator.plan.troubles import creation_trouble
 from dynamo_operator.render import names
 
 RESTARTED_AT = "nvidia.com/restartAt"
@@ -38,6 +39,7 @@ class Workload:
     """Replica counts of one workload; those that its kind does not report are None.
 
     available: pods that serve, counted only as far as the controller has seen the present spec.
+    trouble: why its pods cannot be made, where its kind says so.
     """
 
     kind: Kind
@@ -50,6 +52,7 @@ class Workload:
     scheduled: int | None
     lack: Lack
     is_drained: bool
+    trouble: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -148,6 +151,7 @@ def _deployment(live: Live) -> Workload:
         scheduled=None,
         lack=lack,
         is_drained=is_seen and desired == 0 and replicas == 0,
+        trouble=creation_trouble(status),
     )
 
 

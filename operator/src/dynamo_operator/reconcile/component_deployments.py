@@ -5,13 +5,16 @@ Duty: the effects of `plan.alone`. Caller: the runner's queue.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dynamo_operator.api import SpecError
 from dynamo_operator.kube import Kind, Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
 from dynamo_operator.plan.alone import decide_alone, standing_alone
 from dynamo_operator.plan.changes import component_changes
 from dynamo_operator.plan.intents import is_shared
-from dynamo_operator.plan.status import component_deployment_status, refused_status
+from dynamo_operator.plan.status import Standing, component_deployment_status, refused_status
+from dynamo_operator.reconcile.diagnosis import Wanted, pod_labels
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
 from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
@@ -42,6 +45,7 @@ class ComponentDeploymentController:
         live = self._store.get(root)
         if live is None:
             self._reporter.forget(root)
+            self._around.diagnostician.forget(root)
             await tidy(self._kube, self._store, root.namespace)
             return Outcome()
         if live.is_terminating or root_of(live, self._store) != root:
@@ -57,10 +61,21 @@ class ComponentDeploymentController:
         done.failures.update(keys)
         await remove(self._kube, plan.removals)
         standing = standing_alone(plan, context, done.lives)
-        status = component_deployment_status(live, standing, done.sentences, self._reporter.now())
-        wait = await self._publish(live, status)
-        is_ready = standing.workload is not None and standing.workload.is_ready
-        return Outcome(soonest(wait, FAILED_AGAIN_S if done.sentences else None if is_ready else UNREADY_AGAIN_S))
+        standing, look_again_s = await self._diagnosed(live, standing)
+        sentences = (*done.sentences, *done.leaving)
+        status = component_deployment_status(live, standing, sentences, self._reporter.now())
+        waits = [look_again_s, await self._publish(live, status)]
+        if done.sentences:
+            waits.append(FAILED_AGAIN_S)
+        elif standing.lack_of_workload or sentences:
+            waits.append(UNREADY_AGAIN_S)
+        return Outcome(soonest(*waits))
+
+    async def _diagnosed(self, live: Live, standing: Standing) -> tuple[Standing, float | None]:
+        labels = pod_labels(standing.kind, standing.name, standing.deployment, standing.component.name)
+        wanted = [Wanted(standing.component.name, labels)] if standing.lack_of_workload and standing.workload else []
+        found = await self._around.diagnostician.look(live, "Available", wanted, labels)
+        return replace(standing, trouble=found.troubles.get(standing.component.name, "")), found.again_after_s
 
     async def _publish(self, live: Live, status: dict[str, object]) -> float | None:
         previous = live.document.get("status") or {}

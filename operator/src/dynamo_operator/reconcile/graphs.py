@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dynamo_operator.api import SpecError
-from dynamo_operator.kube import Conflict, Gone, Invalid, Kind, Live, Ref
+from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Kind, Live, Ref
 from dynamo_operator.kube.objects import (
     COMPONENT_DEPLOYMENT,
     GRAPH,
@@ -22,9 +22,10 @@ from dynamo_operator.plan.changes import graph_changes
 from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.graph import Plan, Survey, decide, survey
 from dynamo_operator.plan.intents import is_shared
-from dynamo_operator.plan.standings import generation_annotations, report_of, unmanaged_rollout
-from dynamo_operator.plan.status import component_deployment_status, graph_status, refused_status
+from dynamo_operator.plan.standings import generation_annotations, report_of, told, unmanaged_rollout
+from dynamo_operator.plan.status import READY, Report, component_deployment_status, graph_status, refused_status
 from dynamo_operator.reconcile.admission import Admission
+from dynamo_operator.reconcile.diagnosis import Diagnosis, Wanted, pod_labels
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
 from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
@@ -33,7 +34,7 @@ from dynamo_operator.reconcile.roots import root_of
 from dynamo_operator.reconcile.sharing import tidy, wanting
 from dynamo_operator.reconcile.surroundings import CHILD_KINDS, FAILED_AGAIN_S, UNREADY_AGAIN_S, Surroundings
 from dynamo_operator.reconcile.writing import Done, carry_out, remove
-from dynamo_operator.render import RenderError, component_deployments
+from dynamo_operator.render import RenderError, component_deployments, names
 
 
 class GraphController:
@@ -69,6 +70,7 @@ class GraphController:
         if live is None:
             self._lookout.forget(root)
             self._reporter.forget(root)
+            self._around.diagnostician.forget(root)
             await tidy(self._kube, self._store, root.namespace)
             return Outcome()
         if live.is_terminating:
@@ -106,11 +108,13 @@ class GraphController:
     async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> Outcome:
         now = self._reporter.now()
         report = report_of(seen, plan, look.facts, done.lives, (*done.sentences, *plan.refusals))
-        waits: list[float | None] = [look.again_after_s]
+        diagnosis = await self._diagnosis(seen.root, report)
+        report = told(report, diagnosis.troubles, done.leaving)
+        waits: list[float | None] = [look.again_after_s, diagnosis.again_after_s]
         for standing in report.standings:
             deployment = done.lives.get(Ref(COMPONENT_DEPLOYMENT, seen.root.ref.namespace, standing.deployment))
             if deployment is not None:
-                failures = _failures_of(done, deployment)
+                failures = _failures_of(done, plan, deployment)
                 status = component_deployment_status(deployment, standing, failures, now)
                 waits.append(await self._reporter.write(deployment, status))
         status = graph_status(seen.root, report, now)
@@ -121,6 +125,14 @@ class GraphController:
         elif status["state"] != "successful":
             waits.append(UNREADY_AGAIN_S)
         return Outcome(soonest(*waits))
+
+    async def _diagnosis(self, root: Live, report: Report) -> Diagnosis:
+        wanted = [
+            Wanted(each.component.name, pod_labels(each.kind, each.name, each.deployment, each.component.name))
+            for each in report.standings
+            if each.lack and each.workload is not None
+        ]
+        return await self._around.diagnostician.look(root, READY, wanted, {names.GRAPH_NAME: root.ref.name})
 
     async def _publish(self, live: Live, status: dict[str, object], conflicts: tuple[Change, ...] = ()) -> float | None:
         """Write the status, and tell of its transitions once it is written."""
@@ -139,13 +151,13 @@ class GraphController:
             return
         try:
             await self._kube.patch(seen.root.ref, operations)
-        except (Conflict, Invalid, Gone):
-            return  # the graph changed meanwhile, and its next pass notes it
+        except (Conflict, Invalid, Gone, Forbidden):
+            return  # the graph changed meanwhile, and its next pass notes it; or a policy of others keeps it as it is
 
 
-def _failures_of(done: Done, deployment: Live) -> list[str]:
-    refs = [ref for ref in (*done.conflicts, *done.failures) if ref.name.startswith(deployment.ref.name)]
-    return [{**done.conflicts, **done.failures}[ref] for ref in refs]
+def _failures_of(done: Done, plan: Plan, deployment: Live) -> list[str]:
+    mine = {intent.ref for intent in plan.intents if deployment.ref in (intent.ref, intent.owner)}
+    return [text for ref, text in {**done.conflicts, **done.failures}.items() if ref in mine]
 
 
 def _conflicts(done: Done) -> Iterable[Change]:

@@ -26,6 +26,7 @@ from dynamo_operator.kube.objects import (
     SERVICE_ACCOUNT,
     VIRTUAL_SERVICE,
 )
+from dynamo_operator.reconcile.diagnosis import Diagnostician
 from dynamo_operator.reconcile.ports import Kube, Store
 from dynamo_operator.reconcile.pull_secrets import PullSecrets
 from dynamo_operator.reconcile.reporting import Reporter
@@ -70,6 +71,7 @@ class Surroundings:
         self.store = store
         self.monotonic = monotonic
         self.reporter = Reporter(kube, wall, monotonic)
+        self.diagnostician = Diagnostician(kube, wall, monotonic)
         self._context = context
         self._pull_secrets = PullSecrets(kube, monotonic)
 
