@@ -132,7 +132,7 @@ def start_logging(env: Mapping[str, str], stream: TextIO | None = None) -> Event
     log = EventLog(stream or sys.stderr, as_json=as_json, level=level)
     logging.root.handlers[:] = [_IntoEvents(log)]
     logging.root.setLevel(max(level, logging.INFO))
-    for chatty in ("httpx", "httpcore", "uvicorn.access"):
+    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     atexit.register(log.flush)
     return log

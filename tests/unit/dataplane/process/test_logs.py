@@ -4,6 +4,7 @@ import io
 import logging
 
 import msgspec
+import pytest
 
 from dynamo.process.logs import EventLog, start_logging
 
@@ -74,3 +75,19 @@ def test_exception_is_named_without_a_stack_trace() -> None:
 
     assert "ValueError('boom')" in stream.getvalue()
     assert "Traceback" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "httpcore", "uvicorn.access"])
+def test_libraries_do_not_tell_of_every_request(library: str) -> None:
+    kept, level = logging.root.handlers[:], logging.root.level
+    stream = io.StringIO()
+    try:
+        start_logging({}, stream)
+        logging.getLogger(library).info("HTTP Request: GET /")
+        logging.getLogger(library).warning("retrying")
+    finally:
+        logging.root.handlers[:] = kept
+        logging.root.setLevel(level)
+
+    assert "GET" not in stream.getvalue()
+    assert "retrying" in stream.getvalue()
