@@ -55,7 +55,7 @@ def show_cluster_logs(wish: LogWish, target: Target) -> None:
         if failure is not None:
             print(f"note: {failure}", file=sys.stderr)
     if not any(failure is None for _, failure in read):
-        raise Refused("no pod has written a log yet", f"see: dynamo describe {wish.name}")
+        raise Refused("no log could be read", f"see: dynamo describe {wish.name}")
 
 
 def graph_pods(cluster: Cluster, graph: str) -> list[dict[str, Any]]:
