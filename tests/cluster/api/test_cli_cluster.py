@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -280,6 +281,7 @@ def test_logs_come_from_the_graphs_pods_with_their_names(shop: Shop, tmp_path: P
 
             everything, one = shop.here("logs", "disagg", "--tail", "2"), shop.here("logs", "disagg", "Decode")
             wrong = shop.here("logs", "disagg", "decoed")
+            _follow_and_interrupt(shop)
             automatic = shop.dynamo("logs", "disagg", "--cluster", KUBECONFIG=str(_in_namespace(shop)))
         finally:
             shop.cluster.kubectl("delete", "node", node)
@@ -318,3 +320,15 @@ def _in_namespace(shop: Shop) -> Path:
     path = shop.folder / "placed"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def _follow_and_interrupt(shop: Shop) -> None:
+    """Followed lines carry their pod's name, and Ctrl-C ends without a word."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(shop.folder), "KUBECONFIG": str(shop.cluster.kubeconfig)}
+    words = [DYNAMO, "logs", "disagg", "decode", "-f", "-n", shop.namespace]
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        assert [follower.stdout.readline() for _ in range(3)][-1] == "disagg-decode-0 | three\n"
+        follower.send_signal(signal.SIGINT)
+        _, errors = follower.communicate(timeout=20)
+    assert (follower.returncode, errors) == (130, "")

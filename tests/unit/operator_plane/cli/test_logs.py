@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_operator.cli.logs import show_local_logs
+from dynamo_operator.cli.logs import LogWish, show_local_logs, show_logs
+from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.state import StateFolder
 
@@ -62,3 +63,41 @@ def test_an_unknown_component_is_refused_with_the_nearest(shop: StateFolder) -> 
         show_local_logs("shop", "wrker", follow=False, tail=1)
 
     assert refusal.value.hint == "did you mean worker?"
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "is_cluster_meant"),
+    [
+        pytest.param("shop", Target(namespace="prod"), False, id="a-namespace-is-a-clusters"),
+        pytest.param("shop", Target(), True, id="when-asked-for"),
+        pytest.param("another", Target(), False, id="a-graph-that-is-unknown-here"),
+    ],
+)
+def test_the_cluster_is_asked_when_it_is_meant(
+    shop: StateFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    target: Target,
+    is_cluster_meant: bool,
+) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(
+        "{clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], current-context: c,"
+        " contexts: [{name: c, context: {cluster: c}}]}"
+    )
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+
+    with pytest.raises(Refused, match=r"the cluster at https://127.0.0.1:1 does not answer"):
+        show_logs(LogWish(name, None), target, is_cluster_meant=is_cluster_meant)
+
+
+@pytest.mark.parametrize("name", ["shop", "worker", None])
+def test_what_is_known_here_is_read_here_whatever_cluster_is_configured(
+    shop: StateFolder, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], name: str | None
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+
+    show_logs(LogWish(name, None), Target())
+
+    assert b"four" in capfdbinary.readouterr().out
