@@ -10,6 +10,7 @@ import pytest
 
 from tests.cluster.commands import step
 from tests.cluster.local.binaries import HELM, ensure
+from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.local.images.recipes import RUNTIME
 from tests.cluster.pods.graphs import RUNTIME_NAME, Graph
 from tests.cluster.pods.release import Release
@@ -17,7 +18,15 @@ from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings
 
 # The least-privilege test judges what all others did, so it comes last.
-ORDER = ("test_install", "test_first_light", "test_disruptions")
+ORDER = (
+    "test_install",
+    "test_first_light",
+    "test_disruptions",
+    "test_planner",
+    "test_multinode",
+    "test_scope",
+    "test_rights",
+)
 
 
 @pytest.hookimpl(trylast=True)
@@ -38,7 +47,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
     lines = [value for report in reports for key, value in report.user_properties if key == "load"]
     if lines:
-        terminalreporter.section("under 16 streams of 300 tokens")
+        terminalreporter.section("measured on pods")
     for what, figures in lines:
         terminalreporter.write_line(f"{what:30} {figures}")
 
@@ -46,8 +55,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(scope="session")
 def release(cluster: Cluster, cluster_settings: Settings) -> Iterator[Release]:
     """The cluster-wide operator, ready."""
-    release = Release(cluster, ensure(cluster_settings.cache, HELM) / "helm")
+    mark = cluster.audit.mark() if isinstance(cluster, LocalCluster) else 0
+    release = Release(cluster, ensure(cluster_settings.cache, HELM) / "helm", audited_from=mark)
     release.uninstall()
+    if isinstance(cluster, LocalCluster):
+        # Before the operator: it looks once, at its start, for what the cluster serves.
+        with step("installing LeaderWorkerSet"):
+            cluster.install_leaderworkerset()
     with step("helm install --wait"):
         release.install()
     yield release
@@ -59,6 +73,13 @@ def runtime(cluster: Cluster) -> str:
     """The data plane's image under the name that the examples use."""
     cluster.load_image(RUNTIME, RUNTIME_NAME)
     return RUNTIME_NAME
+
+
+@pytest.fixture(scope="session")
+def groups(cluster: Cluster, release: Release) -> None:
+    """LeaderWorkerSet's controller runs."""
+    if not isinstance(cluster, LocalCluster):
+        pytest.skip("LeaderWorkerSet's image is built for the local cluster")
 
 
 @pytest.fixture

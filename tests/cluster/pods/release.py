@@ -26,6 +26,7 @@ class Release:
     helm_program: Path
     name: str = RELEASE
     namespace: str = NAMESPACE
+    audited_from: int = 0  # The place in the audit log before its first call.
 
     def install(self, *values: str) -> None:
         """`helm install --wait`, with values as `--set` takes them."""
@@ -46,3 +47,8 @@ class Release:
     def helm(self, *words: str | Path) -> str:
         where = ("--kubeconfig", self.cluster.kubeconfig, "--namespace", self.namespace)
         return run([self.helm_program, *words, *where], env=plain_environment(), timeout_s=_INSTALL_DEADLINE_S + 30)
+
+
+def operator_user(release: Release) -> str:
+    """Who the API server takes the release's operator for."""
+    return f"system:serviceaccount:{release.namespace}:dynamo-operator"

@@ -1,0 +1,62 @@
+"""A planner on a real cluster: the example's workers follow the load through their scaling adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cluster.commands import step, wait_until
+from tests.cluster.pods.graphs import Graph
+from tests.cluster.pods.load import Ask, running_load
+from tests.cluster.port import Cluster
+from tests.cluster.settings import REPOSITORY
+
+LOW, HIGH = 1, 3  # Streams at a time; a worker of the example runs four, and room is kept for chance.
+_GROW_DEADLINE_S = 60.0
+_SHRINK_DEADLINE_S = 120.0
+
+
+@pytest.fixture
+def graph(cluster: Cluster, graph_namespace: str) -> Graph:
+    return Graph(cluster, graph_namespace, "planner")
+
+
+@pytest.mark.timeout(300, func_only=True)
+def test_a_load_that_triples_adds_workers_and_its_end_shrinks_them(graph: Graph, record_property: Any) -> None:
+    graph.apply_file(REPOSITORY / "examples" / "planner.yaml")
+    graph.wait_ready()
+    ask = Ask(graph.url(), tokens=150)
+
+    with running_load(ask, LOW) as low:
+        wait_until(lambda: len(low.streams) >= 10 * LOW, "the planner sees a steady load", deadline_s=60)
+        until(graph, lambda: desired(graph) == 1, "one worker is enough", _SHRINK_DEADLINE_S)
+        with running_load(ask, HIGH - LOW) as high, step("growing"):
+            grew_s = until(graph, lambda: desired(graph) > 1, "workers are added", _GROW_DEADLINE_S)
+            graph.wait_pods("worker", desired(graph))
+        with step("shrinking"):
+            shrank_s = until(graph, lambda: desired(graph) == 1, "workers are taken away", _SHRINK_DEADLINE_S)
+            wait_until(lambda: len(graph.pods("worker")) == 1, "only one worker stays", deadline_s=60)
+
+    record_property("load", ("planner", f"grew after {grew_s:.0f} s, shrank {shrank_s:.0f} s after the load's end"))
+    assert low.failures() == high.failures() == [], f"{low.summary()}; {high.summary()}"
+    assert worker_of(graph)["replicas"] == desired(graph), "the graph and its adapter agree"
+
+
+def desired(graph: Graph) -> int:
+    return int(graph.get("dgdsa", "planner-worker")["spec"]["replicas"])
+
+
+def worker_of(graph: Graph) -> dict[str, Any]:
+    components = graph.document()["spec"]["components"]
+    return next(each for each in components if each["name"] == "worker")
+
+
+def until(graph: Graph, claim: Any, what: str, deadline_s: float) -> float:
+    return wait_until(claim, what, deadline_s=deadline_s, explain=lambda: story(graph))
+
+
+def story(graph: Graph) -> str:
+    """What the planner and the cluster say of themselves."""
+    logs = graph.kubectl("logs", "deployment/planner-planner", "--tail=20")
+    return f"{graph.kubectl('get', 'dgd,dgdsa,pods')}\n{graph.kubectl('get', 'events')}\n{logs}"
