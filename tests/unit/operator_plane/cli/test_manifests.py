@@ -113,3 +113,12 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Refused, match="cannot read"):
         read_documents(path)
+
+
+def test_a_key_with_dots_and_slashes_has_its_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("metadata:\n  annotations:\n    other: x\n    nvidia.com/enable-grove: maybe\n")
+
+    (document,) = read_documents(path)
+
+    assert document.line("metadata.annotations[nvidia.com/enable-grove]") == 4

@@ -61,6 +61,22 @@ def test_new_worker_objects_are_named_after_their_generation_and_old_ones_go() -
     assert not made & gone
 
 
+def test_a_worker_that_is_only_scaled_is_not_blamed_for_the_roll() -> None:
+    found = preview(a_graph(), a_graph(frontend={}, prefill={"image": "dynamo:2.0.0"}, decode={"replicas": 5}), PLAIN)
+
+    (decode,) = (each.reasons for each in found.components if each.component == "decode")
+    assert decode[0].endswith("all workers roll together, and prefill changed")
+
+
+def test_what_other_graphs_may_use_is_not_deleted() -> None:
+    """A base model's Service belongs to all graphs that serve the model."""
+    served = {"modelRef": {"name": "org/model"}}
+
+    found = preview(a_graph(decode=served), a_graph(decode={}), PLAIN)
+
+    assert not [each.ref for each in found.objects if each.action == "delete"]
+
+
 def test_a_frontend_image_leaves_workers_and_their_caches_alone() -> None:
     found = preview(a_graph(), a_graph(frontend={"image": "dynamo:2.0.0"}, prefill={}, decode={}), PLAIN)
 
