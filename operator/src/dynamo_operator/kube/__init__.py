@@ -9,6 +9,7 @@ from __future__ import annotations
 from dynamo_operator.kube.access import Access, NoAccess, find_access, own_namespace
 from dynamo_operator.kube.client import Client, Fence, unfenced
 from dynamo_operator.kube.errors import (
+    Blocked,
     Conflict,
     Deposed,
     Forbidden,
@@ -25,6 +26,7 @@ from dynamo_operator.kube.packed import Packed, pack
 __all__ = [
     "FIELD_MANAGER",
     "Access",
+    "Blocked",
     "Client",
     "Conflict",
     "Deposed",

@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from dynamo_operator.kube.errors import Conflict, Forbidden, Gone, Invalid, KubeError, Throttled, Unreachable
+from dynamo_operator.kube.errors import Blocked, Conflict, Forbidden, Gone, Invalid, KubeError, Throttled, Unreachable
 
 MESSAGE_LIMIT = 1000  # a condition's message may hold 32 KiB, an Event's 1 KiB
 RETRY_AFTER_DEFAULT_S = 1.0
 _DENIED = "denied the request"
+_NOT_ASKED = "failed calling webhook"
 
 
 def refusal(code: int, body: bytes, headers: Mapping[str, str]) -> KubeError:
@@ -24,6 +25,8 @@ def refusal(code: int, body: bytes, headers: Mapping[str, str]) -> KubeError:
         return Invalid(message)
     if code == 403 and _names_cause(status, "NamespaceTerminating"):
         return Gone(message)
+    if code == 500 and _NOT_ASKED in message:
+        return Blocked(message)
     if code == 410:
         # An expired list position: the same question asked anew is answered.
         return Unreachable(message)

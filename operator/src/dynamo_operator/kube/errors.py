@@ -7,6 +7,7 @@ KubeError
   Invalid       400, 422: the API server or an admission webhook refuses the document
   Throttled     429, with what the server asks us to wait
   Unreachable   no answer, a broken one, or 5xx
+  Blocked       500: a webhook of others, which has to be asked, does not answer
   Deposed       not sent: this process no longer holds its lease
 """
 
@@ -43,6 +44,10 @@ class Throttled(KubeError):
 
 class Unreachable(KubeError):
     """Try again; whether a write arrived is unknown."""
+
+
+class Blocked(KubeError):
+    """The document was not taken, and the API server itself is well; try again, and tell who waits for it."""
 
 
 class Deposed(KubeError):

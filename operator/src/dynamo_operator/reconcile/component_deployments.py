@@ -20,7 +20,13 @@ from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.roots import root_of
 from dynamo_operator.reconcile.sharing import tidy, wanting
-from dynamo_operator.reconcile.surroundings import CHILD_KINDS, FAILED_AGAIN_S, UNREADY_AGAIN_S, Surroundings
+from dynamo_operator.reconcile.surroundings import (
+    CHILD_KINDS,
+    FAILED_AGAIN_S,
+    HINDERED_AGAIN_S,
+    UNREADY_AGAIN_S,
+    Surroundings,
+)
 from dynamo_operator.reconcile.writing import carry_out, remove
 from dynamo_operator.render import RenderError
 
@@ -62,13 +68,13 @@ class ComponentDeploymentController:
         await remove(self._kube, plan.removals)
         standing = standing_alone(plan, context, done.lives)
         standing, look_again_s = await self._diagnosed(live, standing)
-        sentences = (*done.sentences, *done.leaving)
+        sentences = (*done.sentences, *done.hindrances)
         status = component_deployment_status(live, standing, sentences, self._reporter.now())
         waits = [look_again_s, await self._publish(live, status)]
         if done.sentences:
             waits.append(FAILED_AGAIN_S)
         elif standing.lack_of_workload or sentences:
-            waits.append(UNREADY_AGAIN_S)
+            waits.append(HINDERED_AGAIN_S if done.hindrances else UNREADY_AGAIN_S)
         return Outcome(soonest(*waits))
 
     async def _diagnosed(self, live: Live, standing: Standing) -> tuple[Standing, float | None]:

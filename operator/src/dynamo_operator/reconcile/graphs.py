@@ -32,7 +32,13 @@ from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.rolling import Look, RolloutLookout
 from dynamo_operator.reconcile.roots import root_of
 from dynamo_operator.reconcile.sharing import tidy, wanting
-from dynamo_operator.reconcile.surroundings import CHILD_KINDS, FAILED_AGAIN_S, UNREADY_AGAIN_S, Surroundings
+from dynamo_operator.reconcile.surroundings import (
+    CHILD_KINDS,
+    FAILED_AGAIN_S,
+    HINDERED_AGAIN_S,
+    UNREADY_AGAIN_S,
+    Surroundings,
+)
 from dynamo_operator.reconcile.writing import Done, carry_out, remove
 from dynamo_operator.render import RenderError, component_deployments, names
 
@@ -109,7 +115,7 @@ class GraphController:
         now = self._reporter.now()
         report = report_of(seen, plan, look.facts, done.lives, (*done.sentences, *plan.refusals))
         diagnosis = await self._diagnosis(seen.root, report)
-        report = told(report, diagnosis.troubles, done.leaving)
+        report = told(report, diagnosis.troubles, done.hindrances)
         waits: list[float | None] = [look.again_after_s, diagnosis.again_after_s]
         for standing in report.standings:
             deployment = done.lives.get(Ref(COMPONENT_DEPLOYMENT, seen.root.ref.namespace, standing.deployment))
@@ -123,7 +129,7 @@ class GraphController:
         if done.conflicts or done.failures:
             waits.append(FAILED_AGAIN_S)
         elif status["state"] != "successful":
-            waits.append(UNREADY_AGAIN_S)
+            waits.append(HINDERED_AGAIN_S if done.hindrances else UNREADY_AGAIN_S)
         return Outcome(soonest(*waits))
 
     async def _diagnosis(self, root: Live, report: Report) -> Diagnosis:

@@ -33,6 +33,7 @@ from dynamo_operator.reconcile.reporting import Reporter
 from dynamo_operator.render import RenderContext, names
 
 FAILED_AGAIN_S = 30.0  # somebody else's object sends no event to this graph when it goes
+HINDERED_AGAIN_S = 5.0  # webhooks come back without an event to us
 UNREADY_AGAIN_S = 60.0  # an image-pull secret made later sends none either
 
 # What a component deployment's pass applies.

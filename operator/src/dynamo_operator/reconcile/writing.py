@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
 from dynamo_operator.plan.intents import Intent, Standing, completed, is_model_service, standing
@@ -25,8 +25,8 @@ CONCURRENT_WRITES = 8
 class Done:
     """What became of the intents: `lives` of those that are as wanted, sentences for those that are not.
 
-    conflicts: objects of somebody else under a name that we need. waits: objects that could not be made in this pass,
-    `leavers` those of them that first have to go.
+    conflicts: objects of somebody else under a name that we need. waits: objects that could not be brought in this
+    pass, `hindered` a sentence for those of them whose owner is there.
     written: references that this pass wrote. `replaced`: those of them that had existed before.
     """
 
@@ -34,7 +34,7 @@ class Done:
     failures: dict[Ref, str] = field(default_factory=dict)
     conflicts: dict[Ref, str] = field(default_factory=dict)
     waits: set[Ref] = field(default_factory=set)
-    leavers: set[Ref] = field(default_factory=set)
+    hindered: dict[Ref, str] = field(default_factory=dict)
     written: set[Ref] = field(default_factory=set)
     replaced: set[Ref] = field(default_factory=set)
 
@@ -43,10 +43,12 @@ class Done:
         return tuple(text for _, text in sorted({**self.conflicts, **self.failures}.items()))
 
     @property
-    def leaving(self) -> tuple[str, ...]:
-        """Said of each object that somebody deleted and that is still there."""
-        refs = (ref for ref in sorted(self.waits) if ref in self.leavers)
-        return tuple(f"{ref.kind.name} {ref.name} is being deleted; it is made anew when it is gone" for ref in refs)
+    def hindrances(self) -> tuple[str, ...]:
+        return tuple(text for _, text in sorted(self.hindered.items()))
+
+    def hinder(self, ref: Ref, why: str) -> None:
+        self.waits.add(ref)
+        self.hindered[ref] = f"{ref.kind.name} {ref.name} {why}"
 
 
 async def carry_out(kube: Kube, store: Store, root: Live, intents: Iterable[Intent]) -> Done:
@@ -91,6 +93,8 @@ async def _bring(kube: Kube, store: Store, intent: Intent, done: Done, places: a
             await _bring_lately_seen(kube, store, intent, uid, done)
         except (Invalid, Forbidden, Gone) as error:
             done.failures[intent.ref] = f"{intent.ref.kind.name} {intent.ref.name}: {error}"
+        except Blocked as error:
+            done.hinder(intent.ref, f"cannot be written: {error}")
 
 
 async def _bring_lately_seen(kube: Kube, store: Store, intent: Intent, owner_uid: str | None, done: Done) -> None:
@@ -104,8 +108,7 @@ async def _bring_lately_seen(kube: Kube, store: Store, intent: Intent, owner_uid
 async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: str | None, done: Done) -> None:
     match standing(intent, live, owner_uid):
         case Standing.LEAVING:
-            done.waits.add(intent.ref)
-            done.leavers.add(intent.ref)
+            done.hinder(intent.ref, "is being deleted; it is made anew when it is gone")
         case Standing.FOREIGN:
             if not _serves_as_it_is(intent):
                 done.conflicts[intent.ref] = _conflict(intent, live)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.kube import Forbidden, Ref
+from dynamo_operator.kube import Blocked, Forbidden, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, SERVICE
 from dynamo_operator.plan.conditions import condition_of
 from dynamo_operator.reconcile.diagnosis import AGAIN_S, FIRST_LOOK_S
+from dynamo_operator.reconcile.surroundings import HINDERED_AGAIN_S
 from dynamo_operator.render import names
 from tests.unit.operator_plane.reconcile.operators import (
     NAMESPACE,
@@ -177,6 +178,29 @@ async def test_graph_is_not_ready_while_one_of_its_objects_is_leaving() -> None:
         "Resources not ready: Service g-frontend is being deleted; it is made anew when it is gone"
     )
     world.drop(Ref(SERVICE, NAMESPACE, "g-frontend"))
+    await operator.settle()
+    assert status_of(world)["state"] == "successful"
+
+
+async def test_webhook_of_others_that_does_not_answer_is_told_and_tried_again_soon() -> None:
+    """Without that a graph would have no status at all, for as long as the webhook is away."""
+    world = a_world()
+    operator = Operator(world)
+    apply = world.apply
+
+    async def blocked(document: Any, *, is_new: bool = False) -> Any:
+        if document["kind"] == DEPLOYMENT.name:
+            raise Blocked('failed calling webhook "dead.example.com"')
+        return await apply(document, is_new=is_new)
+
+    world.apply = blocked  # type: ignore[method-assign]
+    again_s = await operator.reconcile()
+
+    assert again_s is not None
+    assert again_s <= HINDERED_AGAIN_S
+    assert status_of(world)["state"] == "pending"
+    assert 'Deployment g-frontend cannot be written: failed calling webhook "dead' in ready_condition(world)["message"]
+    world.apply = apply  # type: ignore[method-assign]
     await operator.settle()
     assert status_of(world)["state"] == "successful"
 
