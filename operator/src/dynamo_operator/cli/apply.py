@@ -20,7 +20,9 @@ def applied_over(
     live: Mapping[str, Any], manifest: Mapping[str, Any], last: Mapping[str, Any] | None = None
 ) -> Document:
     """The object after the apply; `last` is the manifest of the apply before, None where there was none."""
-    merged: Document = _merged(live, manifest, last or {})
+    # kubectl writes its note into the annotations, so they are never taken for removed as a whole.
+    metadata = {"annotations": {}, **(manifest.get("metadata") or {})}
+    merged: Document = _merged(live, {**manifest, "metadata": metadata}, last or {})
     merged["metadata"]["name"] = live["metadata"]["name"]
     return merged
 

@@ -40,3 +40,12 @@ def test_the_note_of_the_last_apply_is_read_and_left_out_of_comparisons() -> Non
 @pytest.mark.parametrize("note", ["not json", "[1]"])
 def test_a_spoilt_note_counts_as_none(note: str) -> None:
     assert last_applied(an_object({}, **{LAST_APPLIED: note})) is None
+
+
+def test_annotations_of_others_stay_when_the_manifest_has_none() -> None:
+    live = an_object({}, **{"nvidia.com/current-worker-hash": "f46b2439"})
+    manifest = {"metadata": {"name": "agg"}, "spec": {}}
+
+    found = applied_over(live, manifest, {"metadata": {"name": "agg", "annotations": {}}, "spec": {}})
+
+    assert found["metadata"]["annotations"] == {"nvidia.com/current-worker-hash": "f46b2439"}
