@@ -17,7 +17,7 @@ import yaml
 from lightkube import Client
 from lightkube.config.kubeconfig import KubeConfig
 
-from tests.cluster.commands import plain_environment, run
+from tests.cluster.commands import plain_environment, run, wait_until
 from tests.cluster.crds import own_crds
 
 
@@ -54,8 +54,14 @@ class Access:
         """Applies CRDs, ours without conversion unless others are given; returns when they can be used."""
         crds = list(own_crds() if documents is None else documents)
         self.apply(*crds)
-        names = [f"crd/{crd['metadata']['name']}" for crd in crds]
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+        names = [crd["metadata"]["name"] for crd in crds]
+        # Not `kubectl wait`: it fails on a CRD that has no conditions yet.
+        wait_until(lambda: self._are_established(names), f"{', '.join(names)} can be used", deadline_s=60)
+
+    def _are_established(self, names: Sequence[str]) -> bool:
+        found = {crd["metadata"]["name"]: crd for crd in self.get("crd")["items"]}
+        conditions = [(found[name].get("status") or {}).get("conditions") or () for name in names]
+        return all(any(c["type"] == "Established" and c["status"] == "True" for c in each) for each in conditions)
 
     def client(self, namespace: str = "default") -> Client:
         """A lightkube client that never asks a proxy."""

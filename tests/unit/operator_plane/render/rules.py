@@ -56,7 +56,8 @@ def _same_picker_config(difference: Difference) -> bool:
     return bool(_without_blanks(theirs) == ours)
 
 
-def _same_plugins(difference: Difference) -> bool:
+def same_plugins(difference: Difference) -> bool:
+    """The same plugins of an endpoint picker, apart from blanks."""
     return bool(_without_blanks(difference.theirs) == difference.ours)
 
 
@@ -108,7 +109,7 @@ RULES = (
     Rule("R11", "Ingress", r"/metadata/annotations/[^/]+", _only_ours),
     Rule("R12", "ConfigMap", r"/data/epp-config-dynamo\.yaml", _same_picker_config),
     Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/(apiVersion|kind)", _only_theirs),
-    Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/plugins", _same_plugins),
+    Rule("R12", _GRAPHS_CHILD, r"/spec/eppConfig/config/plugins", same_plugins),
     Rule("R13", "ConfigMap", r"/data/wait-for-leader\.py", _both),
     Rule("R14", "Secret", "", _key_pair),
     Rule("R15", "LeaderWorkerSet", "", _only_ours),
