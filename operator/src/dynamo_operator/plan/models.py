@@ -197,7 +197,7 @@ def _shown(finding: Finding) -> dict[str, Any]:
 
 
 def _of_model(slices: Iterable[Live], base_model: str) -> list[Live]:
-    """Hashes are short: the annotation tells two models with one hash apart."""
+    """A slice that says which model it is of is believed; few do."""
     return [
         each
         for each in slices

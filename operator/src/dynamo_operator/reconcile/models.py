@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynamo_operator.kube import Gone, Kind, Live, Ref
-from dynamo_operator.kube.objects import ENDPOINT_SLICE, MODEL
+from dynamo_operator.kube.objects import ENDPOINT_SLICE, MODEL, SERVICE
 from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.models import (
     FINALIZER,
@@ -32,6 +32,7 @@ from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.surroundings import Surroundings
 from dynamo_operator.render import names
 
+SERVICE_NAME = "kubernetes.io/service-name"
 LOADING_AGAIN_S = 5.0
 FAILED_AGAIN_S = 30.0
 VERIFY_AGAIN_S = 300.0  # an engine may lose an adapter without any event, to make room or by hand
@@ -41,7 +42,7 @@ class ModelController:
     """DynamoModels."""
 
     root_kind: Kind = MODEL
-    watched_kinds: tuple[Kind, ...] = (MODEL, ENDPOINT_SLICE)
+    watched_kinds: tuple[Kind, ...] = (MODEL, ENDPOINT_SLICE, SERVICE)
 
     def __init__(self, surroundings: Surroundings, workers: Workers) -> None:
         self._kube = surroundings.kube
@@ -110,8 +111,15 @@ class ModelController:
         await self._reporter.record(model, (change,))
 
     def _slices(self, model: Live) -> tuple[Live, ...]:
-        labels = {names.BASE_MODEL_HASH: names.model_hash(base_model_of(model))}
-        return self._store.find(ENDPOINT_SLICE, model.ref.namespace, labels=labels)
+        """Hashes are short: the model's full name stands on its Service, and is not copied to that one's slices."""
+        base = base_model_of(model)
+        labels = {names.BASE_MODEL_HASH: names.model_hash(base)}
+        found = self._store.find(ENDPOINT_SLICE, model.ref.namespace, labels=labels)
+        return tuple(each for each in found if self._base_model_beside(each) in ("", base))
+
+    def _base_model_beside(self, live: Live) -> str:
+        service = self._store.get(Ref(SERVICE, live.ref.namespace, live.labels.get(SERVICE_NAME, "")))
+        return service.annotations.get(names.BASE_MODEL, "") if service else ""
 
     def _kept(self, model: Live) -> frozenset[str]:
         return kept_names(model, self._store.find(MODEL, model.ref.namespace))

@@ -239,6 +239,18 @@ async def test_for_base_models_nobody_is_asked(kind: str) -> None:
     assert stage.finalizers == []
 
 
+async def test_workers_of_another_model_with_the_same_hash_are_left_alone() -> None:
+    stage = Stage("w1")
+    slice_, service = a_slice("w1"), {"name": "dynamo-model-x", "annotations": {names.BASE_MODEL: "another"}}
+    slice_["metadata"]["labels"]["kubernetes.io/service-name"] = "dynamo-model-x"
+    del slice_["metadata"]["annotations"]
+    stage.world.put(slice_)
+    stage.world.put({"apiVersion": "v1", "kind": "Service", "metadata": service})
+    await stage.pass_()
+    assert stage.worker("w1").calls == []
+    assert stage.reason == "NoEndpoints"
+
+
 async def test_without_workers_the_model_waits_for_news() -> None:
     stage = Stage()
     assert await stage.pass_() is None
