@@ -88,6 +88,25 @@ def completed(intent: Intent, live: Live | None, owner_uid: str | None) -> Docum
     return {**document, "metadata": {**document["metadata"], "ownerReferences": [owner]}}
 
 
+def clearance(document: Document, live: Live) -> list[dict[str, Any]]:
+    """JSON Patch that takes away what an apply cannot: a Service's port that has the name of one of ours.
+
+    Ports are told apart by number, so an apply adds ours beside the other, and names must not be there twice.
+    """
+    if live.ref.kind != SERVICE:
+        return []
+    wanted = document["spec"].get("ports") or []
+    ours = {each["name"]: _port_key(each) for each in wanted}
+    others = (live.document.get("spec") or {}).get("ports") or ()
+    if all(_port_key(each) == ours.get(each.get("name"), _port_key(each)) for each in others):
+        return []
+    return [{"op": "replace", "path": "/spec/ports", "value": wanted}]
+
+
+def _port_key(port: Mapping[str, Any]) -> tuple[object, object]:
+    return port.get("port"), port.get("protocol") or "TCP"
+
+
 def _intent(document: Mapping[str, Any], namespace: str) -> Intent:
     ref = ref_of(document, namespace)
     metadata = {key: value for key, value in document["metadata"].items() if key != "ownerReferences"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
-from dynamo_operator.plan.intents import Intent, Standing, completed, is_model_service, standing
+from dynamo_operator.plan.intents import Intent, Standing, clearance, completed, is_model_service, standing
 from dynamo_operator.reconcile.ports import Kube, Store
 
 CONCURRENT_WRITES = 8
@@ -115,6 +115,8 @@ async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: s
         case _:
             document = completed(intent, live, owner_uid)
             if live is None or needs_apply(document, live):
+                if live is not None and (operations := clearance(document, live)):
+                    await kube.patch(intent.ref, operations)
                 done.lives[intent.ref] = await kube.apply(document, is_new=live is None)
                 done.written.add(intent.ref)
                 if live is not None:

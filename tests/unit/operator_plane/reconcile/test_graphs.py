@@ -318,3 +318,22 @@ async def test_generation_is_noted_for_other_clients_and_never_read() -> None:
     await operator.settle()
 
     assert world.tree() == before
+
+
+async def test_port_that_took_the_name_of_ours_makes_way() -> None:
+    """The API server takes no apply that would leave both: they have one name and two numbers."""
+    world = a_world()
+    operator = Operator(world)
+    await operator.settle()
+    ref = Ref(SERVICE, NAMESPACE, "g-frontend")
+    ours = world.objects[ref].document["spec"]["ports"]
+    world.edit(ref, lambda document: document["spec"].update(ports=[{"name": "http", "port": 80}]))
+
+    world.calls.clear()
+    await operator.reconcile()
+
+    assert world.objects[ref].document["spec"]["ports"] == ours
+    assert f"patch {ref}" in world.calls
+    world.calls.clear()
+    await operator.settle()
+    assert f"patch {ref}" not in world.calls
