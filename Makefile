@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PODS := tests/cluster/test_cluster.py tests/cluster/pods
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test check demo lock clean bench-frontend bench-index bench-prefix \
+.PHONY: help setup fmt lint types test e2e check demo lock clean bench-frontend bench-index bench-prefix \
 	cluster-packages cluster-binaries cluster-up cluster-down kind-up kind-down images wheels
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: $(READY) ## create .venv with everything in it, .venv/bin/dynamo included
 
@@ -35,8 +36,12 @@ lint: $(READY) ## formatting, lint rules and import contracts
 types: $(READY) ## mypy --strict
 	$(BIN)/mypy
 
-test: $(READY) ## run the tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+test: $(READY) ## run the tests; those on running pods come last and alone, because they measure
+	$(BIN)/pytest -n 2 --dist loadgroup $(PODS:%=--ignore=%)
+	@$(MAKE) --no-print-directory e2e
+
+e2e: $(READY) ## install the chart on a real cluster, serve, scale, roll, break and delete graphs on it (minutes)
+	$(BIN)/pytest -n 0 -v $(PODS)
 
 check: lint types test ## exactly what CI runs
 
