@@ -57,10 +57,18 @@ class Feed:
             self._note(self._store.put(packed))
 
     def all_work(self) -> Iterator[Work]:
-        """Every root there is, for a process that begins to lead."""
+        """Every root there is, and those that objects without an owner concern, for a process that begins to lead.
+
+        Objects that a whole namespace shares are left behind when their last root ends while nobody leads.
+        """
+        works: dict[Work, None] = {}
         for controller in self._controllers:
-            for packed in tuple(self._store.held(controller.root_kind)):
-                yield Work(controller, packed.ref)
+            works.update((Work(controller, packed.ref), None) for packed in self._store.held(controller.root_kind))
+        for kind in sorted(self._expected):
+            for packed in tuple(self._store.held(kind)):
+                if packed.labels and packed.controller_uid is None:
+                    works.update((work, None) for work in self._concerned(Change(None, packed)))
+        yield from works
 
     def work_in(self, namespace: str) -> Iterator[Work]:
         return (work for work in self.all_work() if work.root.namespace == namespace)

@@ -65,6 +65,19 @@ async def test_nothing_is_marked_before_the_picture_is_whole() -> None:
     assert [work.root.name for work in feed.all_work()] == ["g", "h"]
 
 
+async def test_what_a_root_left_behind_while_nobody_led_is_work_too() -> None:
+    feed, _, _ = stage()
+    feed.listed(GRAPH, "", [packed("g")], 5)
+    left = [
+        packed("shared", 2, kind=DEPLOYMENT, labels={OF: "gone"}),
+        packed("owned", 3, kind=DEPLOYMENT, labels={OF: "other"}, owner="u"),
+        packed("foreign", 4, kind=DEPLOYMENT),
+    ]
+    feed.listed(DEPLOYMENT, "", left, 5)
+    await asyncio.sleep(0)
+    assert [work.root.name for work in feed.all_work()] == ["g", "gone"]
+
+
 async def synced_stage() -> tuple[Feed, Graphs, Queue]:
     feed, graphs, queue = stage()
     feed.listed(GRAPH, "", [], 1)
