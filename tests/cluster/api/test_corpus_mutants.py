@@ -86,7 +86,10 @@ def _with_weird_texts(seed: int, count: int) -> list[Mutant]:
     found = []
     for mutant in mutants(seed + 1, count):
         manifest = copy.deepcopy(mutant.manifest)
-        parent, key, path = dice.choice(list(_texts(manifest["spec"], "spec")))
+        places = _texts(manifest["spec"], "spec")
+        if not places:
+            continue
+        parent, key, path = dice.choice(places)
         parent[key] = dice.choice(WEIRD_TEXTS)
         found.append(Mutant(manifest, f"{mutant.story}, and {path} {parent[key]!r}"))
     return found

@@ -24,7 +24,7 @@ ANNOTATION_VALUES = {
     DISCOVERY_MODE: ("pod", "container"),
     EXECUTOR: ("mp", "ray"),
     "nvidia.com/grove-update-strategy": ("Coherent", "RollingRecreate", "OnDelete"),
-    PROVIDER: ("component", "grove", "disaggregatedset"),
+    PROVIDER: ("component", "grove"),
     "nvidia.com/deployment-strategy": ("RollingUpdate", "Recreate"),
 }
 ROLLING_LIMITS = (

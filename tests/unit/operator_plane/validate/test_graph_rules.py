@@ -278,3 +278,10 @@ def test_grove_fields_are_accepted_with_grove() -> None:
 )
 def test_names_that_grove_can_take_after_cutting_the_graphs_are_admitted(graph: str, component: dict[str, Any]) -> None:
     assert validate(a_graph(component, name=graph), Context(has_grove=True, namespace="n")) == ()
+
+
+def test_a_provider_that_is_not_there_is_refused_by_name() -> None:
+    key = "nvidia.com/workload-provider"
+    (violation,) = validate(with_(a_graph(), "metadata.annotations", {key: "disaggregatedset"}))
+    assert violation.path == f"metadata.annotations[{key}]"
+    assert "component, grove" in str(violation)
