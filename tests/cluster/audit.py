@@ -25,6 +25,7 @@ class Call:
     namespace: str
     name: str
     status: int
+    is_denied: bool  # For want of a right; a 403 may also say that a namespace is being deleted.
 
     @property
     def is_write(self) -> bool:
@@ -78,4 +79,5 @@ def read_calls(lines: Iterator[str]) -> Iterator[Call]:
             namespace=target.get("namespace", ""),
             name=target.get("name", ""),
             status=event.get("responseStatus", {}).get("code", 0),
+            is_denied=event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid",
         )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.commands import step
+from tests.cluster.existing import ExistingCluster
 from tests.cluster.local.binaries import HELM, ensure
 from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.local.images.recipes import RUNTIME
 from tests.cluster.pods.graphs import RUNTIME_NAME, Graph
-from tests.cluster.pods.release import Release
+from tests.cluster.pods.release import NAMESPACE, RELEASE, Release
 from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings
 
@@ -55,13 +57,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(scope="session")
 def release(cluster: Cluster, cluster_settings: Settings) -> Iterator[Release]:
     """The cluster-wide operator, ready."""
-    mark = cluster.audit.mark() if isinstance(cluster, LocalCluster) else 0
-    release = Release(cluster, ensure(cluster_settings.cache, HELM) / "helm", audited_from=mark)
-    release.uninstall()
+    release = Release(cluster, ensure(cluster_settings.cache, HELM) / "helm")
+    if isinstance(cluster, ExistingCluster) and release.is_installed():
+        pytest.skip(f"{RELEASE} is installed in {NAMESPACE} already, and these tests would take it away")
+    release.uninstall()  # What an interrupted session left.
     if isinstance(cluster, LocalCluster):
         # Before the operator: it looks once, at its start, for what the cluster serves.
         with step("installing LeaderWorkerSet"):
             cluster.install_leaderworkerset()
+        release = replace(release, audited_from=cluster.audit.mark())
     with step("helm install --wait"):
         release.install()
     yield release

@@ -37,6 +37,9 @@ class Release:
         wait = ("--wait", "--timeout", f"{_INSTALL_DEADLINE_S}s")
         self.helm("install", self.name, CHART, "--create-namespace", *wait, *settings)
 
+    def is_installed(self) -> bool:
+        return self.name in self.helm("list", "--all", "--short").split()
+
     def test(self) -> str:
         return self.helm("test", self.name)
 

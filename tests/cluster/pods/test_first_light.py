@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -15,10 +16,12 @@ from tests.cluster.settings import REPOSITORY
 EXAMPLES = REPOSITORY / "examples"
 
 
-def test_an_example_goes_from_apply_to_nothing_left(cluster: Cluster, agg_router: Graph) -> None:
+def test_an_example_goes_from_apply_to_nothing_left(cluster: Cluster, agg_router: Graph, record_property: Any) -> None:
     before = everything_in(cluster, agg_router.namespace)
+    began_s = time.monotonic()
     agg_router.apply_file(EXAMPLES / "agg-router.yaml")
     agg_router.wait_ready()
+    ready_s = time.monotonic() - began_s
     url = agg_router.url()
 
     a_streamed_chat_is_whole(url)
@@ -29,7 +32,8 @@ def test_an_example_goes_from_apply_to_nothing_left(cluster: Cluster, agg_router
     assert [each.get("replicas") for each in agg_router.document()["spec"]["components"]] == [1, 3]
 
     agg_router.delete()
-    wait_gone(cluster, agg_router.namespace, before)
+    gone_s = wait_gone(cluster, agg_router.namespace, before)
+    record_property("load", ("an example", f"Ready {ready_s:.1f} s after its apply, gone {gone_s:.1f} s after its end"))
 
 
 def a_streamed_chat_is_whole(url: str) -> None:

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from tests.cluster.audit import Call
 from tests.cluster.local.cluster import LocalCluster
+from tests.cluster.pods import conftest
 from tests.cluster.pods.release import Release, operator_user
 from tests.cluster.port import Cluster
 
 Right = tuple[str, str]  # (resource with its subresource, verb)
+
+# Why a right is held that no test on pods uses. Tests of the API server alone exercise the features.
+FEATURES = {
+    "virtualservices",
+    "destinationrules",
+    "ingresses",
+    "inferencepools",
+    "persistentvolumeclaims",
+    "podcliquesets",
+    "podcliques",
+    "podcliquescalinggroups",
+    "podgroups",
+    "resourceclaimtemplates",
+    "configmaps",
+    "dynamomodels",
+    "dynamomodels/status",
+}
+# The API server lets nobody grant what he does not hold: graphs' discovery roles, planners' and pickers' bindings.
+GRANTED_ON = {"dynamoworkermetadatas", "endpoints", "endpointslices", "pods", "clusterroles"}
+# Asked for by the admission plugin that guards owner references, where a cluster runs it.
+FINALIZERS = {f"dynamo{each}/finalizers" for each in ("graphdeployments", "componentdeployments", "models")}
+RARE: dict[Right, str] = {
+    ("secrets", "create"): "the webhook's certificate on a first install, and key pairs of TensorRT-LLM groups",
+    ("secrets", "patch"): "a certificate's renewal",
+    ("customresourcedefinitions", "patch"): "an authority's renewal",
+    ("leases", "create"): "a first install",
+    ("deployments", "delete"): "left to garbage collection unless a claim is made anew",
+    ("roles", "delete"): "left to garbage collection unless a shared one is no longer wanted",
+    ("services", "delete"): "a component that no longer needs one",
+    ("leaderworkersets", "delete"): "a component that no longer spans nodes",
+    ("dynamographdeploymentscalingadapters", "delete"): "a component that gives up its adapter",
+}
 
 
 @pytest.fixture
@@ -21,21 +56,34 @@ def calls(cluster: Cluster, release: Release) -> list[Call]:
     return [call for call in cluster.audit.calls(release.audited_from) if call.user == operator_user(release)]
 
 
-def test_the_operator_was_never_forbidden_anything(calls: list[Call]) -> None:
+def test_the_operator_was_never_denied_anything(calls: list[Call]) -> None:
     assert calls
-    assert [call for call in calls if call.status in (401, 403)] == []
+    assert [call for call in calls if call.is_denied] == []
 
 
-def test_no_right_of_the_operator_goes_unused(calls: list[Call], release: Release, record_property: Any) -> None:
-    granted = granted_rights(release)
-    used = {(call.resource, call.verb) for call in calls}
-    unused = sorted(granted - used)
-    lines = [f"{len(granted)} rights, {len(granted & used)} used; unused: "]
-    by_resource: dict[str, list[str]] = {}
-    for resource, verb in unused:
-        by_resource.setdefault(resource, []).append(verb)
-    lines += [f"{resource} {'/'.join(verbs)}; " for resource, verbs in by_resource.items()]
-    record_property("load", ("operator's rights", "".join(lines)))
+def test_every_right_is_used_or_has_a_reason(
+    calls: list[Call], release: Release, request: pytest.FixtureRequest, record_property: Any
+) -> None:
+    granted, used = granted_rights(release), set(used_rights(calls))
+    told = f"{len(granted)} held, {len(granted & used)} used; unused: {listed(granted - used)}"
+    record_property("load", ("operator's rights", told))
+    if {item.path.stem for item in request.session.items} < set(conftest.ORDER):
+        pytest.skip("only some of the tests ran")
+    assert {right for right in granted - used if not has_reason(right)} == set()
+
+
+def has_reason(right: Right) -> bool:
+    """A right to read one object is for the moment after a write conflict, when watches are behind."""
+    resource, verb = right
+    return resource in FEATURES | GRANTED_ON | FINALIZERS or verb == "get" or right in RARE
+
+
+def used_rights(calls: Iterable[Call]) -> Iterable[Right]:
+    """A server-side apply that makes an object is one call of the verb patch, and asks for both rights."""
+    for call in calls:
+        yield call.resource, call.verb
+        if call.verb == "patch" and call.status == 201:
+            yield call.resource, "create"
 
 
 def granted_rights(release: Release) -> set[Right]:
@@ -50,3 +98,10 @@ def granted_rights(release: Release) -> set[Right]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
+
+
+def listed(rights: Iterable[Right]) -> str:
+    verbs = defaultdict(list)
+    for resource, verb in sorted(rights):
+        verbs[resource].append(verb)
+    return ", ".join(f"{resource} {'/'.join(each)}" for resource, each in verbs.items())
