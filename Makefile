@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PODS := tests/cluster/test_cluster.py tests/cluster/pods
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types test e2e check demo lock clean bench-frontend bench-index bench-prefix \
+.PHONY: help setup fmt lint types test e2e check demo lock clean bench-frontend bench-index bench-operator bench-prefix \
 	cluster-packages cluster-binaries cluster-up cluster-down kind-up kind-down images wheels
 
 help: ## show this list
@@ -77,6 +77,9 @@ bench-frontend: $(READY) ## CPU per request and per token, beside vllm-router
 
 bench-index: $(READY) ## prefix index: longest match and store rate, checked against a naive model
 	$(BIN)/python -m benchmarks.index
+
+bench-operator: $(READY) ## 100 graphs on nodes that only pretend: times, calls, memory, rest
+	$(BIN)/python -m benchmarks.operator
 
 bench-prefix: $(READY) ## prefix hit ratio of the routing modes on a shared-prefix workload
 	$(BIN)/python -m benchmarks.prefix
