@@ -11,17 +11,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynamo_operator.cli.cluster import Cluster, LogRequest, connect
 from dynamo_operator.cli.kubeconfig import resolve
+from dynamo_operator.cli.log_wish import LogWish
 from dynamo_operator.cli.target import Target
 from dynamo_operator.kube.objects import GRAPH, POD
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.render import names
-
-if TYPE_CHECKING:
-    from dynamo_operator.cli.logs import LogWish
 
 _LOOK_EVERY_S = 2.0
 MOST_FOLLOWED = 100

@@ -12,28 +12,16 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from dynamo_operator.cli.log_wish import LogWish
 from dynamo_operator.cli.running import choose
 from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.state import StateFolder, folders, state_root
 
 _LOOK_EVERY_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class LogWish:
-    """Whose lines, and which. `is_previous` and `container` only mean something on a cluster."""
-
-    name: str | None
-    component: str | None
-    is_followed: bool = False
-    tail: int = 100
-    is_previous: bool = False
-    container: str = "main"
 
 
 def show_logs(wish: LogWish, target: Target, *, is_cluster_meant: bool = False) -> None:

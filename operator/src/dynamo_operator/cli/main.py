@@ -103,7 +103,8 @@ def logs(
     A graph that ran on this machine is meant if there is one of that name; --cluster, or any flag that names a cluster
     or a namespace, asks the cluster instead.
     """
-    from dynamo_operator.cli.logs import LogWish, show_logs
+    from dynamo_operator.cli.log_wish import LogWish
+    from dynamo_operator.cli.logs import show_logs
 
     wish = LogWish(name, component, follow, tail, previous, container)
     show_logs(wish, Target(kubeconfig, context, namespace), is_cluster_meant=cluster)

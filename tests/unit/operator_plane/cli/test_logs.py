@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_operator.cli.logs import LogWish, show_local_logs, show_logs
+from dynamo_operator.cli.log_wish import LogWish
+from dynamo_operator.cli.logs import show_local_logs, show_logs
 from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.local.state import StateFolder
