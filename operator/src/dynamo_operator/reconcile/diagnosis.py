@@ -19,7 +19,7 @@ from dynamo_operator.reconcile.ports import Kube
 from dynamo_operator.render import names
 
 FIRST_LOOK_S = 5.0  # pods that start well are ready, or on their way, without anybody asking
-AGAIN_S = 10.0
+AGAIN_S, AGAIN_CAP_S = 10.0, 60.0  # twice as long each time that nothing new is found
 SET_NAME = "leaderworkerset.sigs.k8s.io/name"
 
 
@@ -41,8 +41,9 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    at_s: float
     troubles: Mapping[str, str]
+    kept_s: float
+    due_s: float
 
 
 class Diagnostician:
@@ -64,9 +65,12 @@ class Diagnostician:
         if early_s > 0:
             return Diagnosis(again_after_s=early_s)
         seen, now_s = self._seen.get(root.ref), self._monotonic()
-        if seen is None or now_s - seen.at_s >= AGAIN_S:
-            seen = self._seen[root.ref] = _Seen(now_s, await self._troubles(root, wanted, labels))
-        return Diagnosis(seen.troubles, max(0.0, seen.at_s + AGAIN_S - now_s))
+        if seen is None or now_s >= seen.due_s:
+            troubles = await self._troubles(root, wanted, labels)
+            is_news = seen is None or seen.troubles != troubles
+            kept_s = AGAIN_S if seen is None or is_news else min(AGAIN_CAP_S, 2 * seen.kept_s)
+            seen = self._seen[root.ref] = _Seen(troubles, kept_s, now_s + kept_s)
+        return Diagnosis(seen.troubles, seen.due_s - now_s)
 
     def forget(self, root: Ref) -> None:
         self._seen.pop(root, None)

@@ -107,6 +107,15 @@ async def test_pods_are_listed_neither_early_nor_often_nor_once_all_is_well() ->
     await operator.reconcile()
     assert pod_lists(world) == 2
 
+    operator.now_s += AGAIN_S
+    await operator.reconcile()
+    assert pod_lists(world) == 2, "nothing new was found: the next look waits twice as long"
+    put_pod(world, "w-1", worker_deployment(world))
+    for _ in range(2):
+        operator.now_s += AGAIN_S
+        await operator.reconcile()
+    assert pod_lists(world) == 4, "something new was found: the next look comes soon again"
+
     await operator.settle()
     seen = pod_lists(world)
     operator.now_s += 3600
