@@ -15,20 +15,10 @@ from tests.cluster.local.binaries import HELM, ensure
 from tests.cluster.local.cluster import LocalCluster
 from tests.cluster.local.images.recipes import RUNTIME
 from tests.cluster.pods.graphs import RUNTIME_NAME, Graph
+from tests.cluster.pods.order import ORDER
 from tests.cluster.pods.release import NAMESPACE, RELEASE, Release
 from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings
-
-# The least-privilege test judges what all others did, so it comes last.
-ORDER = (
-    "test_install",
-    "test_first_light",
-    "test_disruptions",
-    "test_planner",
-    "test_multinode",
-    "test_scope",
-    "test_rights",
-)
 
 
 @pytest.hookimpl(trylast=True)
