@@ -14,6 +14,7 @@ from dynamo_operator.reconcile import GraphController, Surroundings
 from dynamo_operator.render import RenderContext
 
 POD_SETTLES_S = 0.2
+EVERYWHERE = RenderContext(namespace="")  # as an operator renders that serves all namespaces
 DEADLINE_S = 60.0
 
 
@@ -110,9 +111,10 @@ class Ended(KubeError):
 class Stage:
     """One namespace. `clock_s` is moved by every pass, so that no status waits to be written."""
 
-    def __init__(self, kube: Client, namespace: str) -> None:
+    def __init__(self, kube: Client, namespace: str, context: RenderContext = EVERYWHERE) -> None:
         self.kube = kube
         self.namespace = namespace
+        self._context = context
         self.mortal = Mortal(kube)
         self.store = Snapshot(kube, GraphController.watched_kinds, namespace)
         self.clock_s = 0.0
@@ -123,7 +125,7 @@ class Stage:
         around = Surroundings(
             self.mortal,
             self.store,
-            RenderContext(namespace=""),
+            self._context,
             wall=lambda: datetime.now(UTC),
             monotonic=lambda: self.clock_s,
         )

@@ -1,0 +1,174 @@
+"""The operator's process beside others who change, strip or delete what it made, and after it was away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamo_operator.handlers.facts import render_context
+from dynamo_operator.handlers.settings import Namespace, Settings
+from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, SERVICE
+from tests.cluster.api.faults import FaultyApi, faulty_api
+from tests.cluster.api.graph_stage import Stage
+from tests.cluster.commands import wait_until
+from tests.cluster.local.api_only import ApiCluster
+from tests.cluster.operator_process import OperatorProcess, running_operator
+from tests.unit.operator_plane.render.factories import a_component, a_graph_document
+
+DEADLINE_S = 60.0
+REPAIR_S = 10.0
+LOOK_S = 0.2
+# What an operator renders that serves one namespace only.
+RESTRICTED = render_context(Settings(namespace=Namespace(restricted="any")), frozenset())
+Document = dict[str, Any]
+
+
+def a_graph(name: str = "g", *, replicas: int = 2) -> Document:
+    return a_graph_document(
+        a_component("Frontend", "frontend"),
+        a_component("Decode", "decode", replicas=replicas, scalingAdapter={}),
+        a_component("Prefill", "prefill"),
+        name=name,
+    )
+
+
+class View:
+    """One namespace past the faults: what is there, compared with what an operator without faults makes."""
+
+    def __init__(self, cluster: ApiCluster, kube: Client, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self._stage = Stage(kube, namespace)
+
+    def apply(self, *documents: Document) -> None:
+        self.cluster.apply(*documents, namespace=self.namespace)
+
+    def kubectl(self, *arguments: str) -> str:
+        return self.cluster.kubectl(*arguments, "-n", self.namespace)
+
+    async def tree(self) -> str:
+        await self._stage.store.refresh()
+        return _text(self._stage)
+
+    async def names(self, kind: Any) -> list[str]:
+        await self._stage.store.refresh()
+        return [live.ref.name for live in self._stage.store.find(kind)]
+
+    async def until(self, expected: str, operator: OperatorProcess, deadline_s: float = DEADLINE_S) -> float:
+        """Seconds until the tree is as expected."""
+        began_s = time.monotonic()
+        while await self.tree() != expected:
+            assert operator.is_running, operator.said()[-3000:]
+            assert time.monotonic() - began_s < deadline_s, operator.said()[-3000:]
+            await asyncio.sleep(LOOK_S)
+        return time.monotonic() - began_s
+
+
+def _text(stage: Stage) -> str:
+    return repr(sorted(stage.tree().items())).replace(stage.namespace, "NAMESPACE")
+
+
+def until(holds: Callable[[], bool], operator: OperatorProcess, what: str = "it holds") -> float:
+    return wait_until(holds, what, deadline_s=DEADLINE_S, explain=lambda: operator.said()[-3000:])
+
+
+@pytest.fixture
+async def kube(api_cluster: ApiCluster) -> AsyncIterator[Client]:
+    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as http:
+        yield Client(http)
+
+
+@pytest.fixture
+def view(api_cluster: ApiCluster, kube: Client, api_namespace: str) -> View:
+    return View(api_cluster, kube, api_namespace)
+
+
+@pytest.fixture
+def faulty(api_cluster: ApiCluster, tmp_path: Path) -> Iterator[FaultyApi]:
+    with faulty_api(api_cluster, tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+def operator(faulty: FaultyApi, api_namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """Serves one namespace, through the faulty API server."""
+    settings = {"namespace": {"restricted": api_namespace}}
+    with running_operator(faulty.kubeconfig, tmp_path, namespace=api_namespace, settings=settings) as process:
+        until(process.is_ready, process)
+        yield process
+
+
+async def undisturbed(view: View, kube: Client, *documents: Document) -> str:
+    """What these documents come to, applied one after another, without any fault."""
+    with view.cluster.namespace() as namespace:
+        stage = Stage(kube, namespace, RESTRICTED)
+        for document in documents:
+            view.cluster.apply(document, namespace=namespace)
+            written = -1
+            while len(stage.mortal.writes) != written:
+                written = len(stage.mortal.writes)
+                await stage.pass_(document["metadata"]["name"])
+        await stage.store.refresh()
+        return _text(stage)
+
+
+async def test_what_others_change_is_repaired_in_seconds(operator: OperatorProcess, view: View, kube: Client) -> None:
+    view.apply(a_graph())
+    expected = await undisturbed(view, kube, a_graph())
+    await view.until(expected, operator)
+    decode = next(name for name in await view.names(DEPLOYMENT) if "decode" in name)
+    deeds = {
+        "a Deployment is scaled": ("scale", "deployment", decode, "--replicas=9"),
+        "a Deployment is deleted": ("delete", "deployment", "g-frontend"),
+        "a Service is deleted": ("delete", "service", "g-frontend"),
+        "a component deployment is deleted": ("delete", "dcd", decode),
+        "labels are taken away": ("label", "deployment", decode, "nvidia.com/selector-"),
+    }
+    slow = {}
+    for deed, arguments in deeds.items():
+        view.kubectl(*arguments)
+        took_s = await view.until(expected, operator)
+        if took_s > REPAIR_S:
+            slow[deed] = took_s
+    assert not slow
+
+
+async def test_stripped_annotations_change_nothing_that_runs(
+    operator: OperatorProcess, view: View, kube: Client
+) -> None:
+    """Nothing is kept in annotations that cannot be rebuilt."""
+    view.apply(a_graph())
+    expected = await undisturbed(view, kube, a_graph())
+    await view.until(expected, operator)
+    deployments = {
+        name: view.cluster.get("deployment", name, "-n", view.namespace) for name in await view.names(DEPLOYMENT)
+    }
+    strip = '{"metadata":{"annotations":null}}'
+    for kind in (GRAPH, COMPONENT_DEPLOYMENT, DEPLOYMENT, SERVICE):
+        for name in await view.names(kind):
+            view.kubectl("patch", kind.plural, name, "--type=merge", "-p", strip)
+    await view.until(expected, operator, REPAIR_S)
+    for name, before in deployments.items():
+        after = view.cluster.get("deployment", name, "-n", view.namespace)
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert after["spec"]["template"] == before["spec"]["template"]
+
+
+async def test_graph_deleted_while_no_operator_runs_leaves_nothing(
+    faulty: FaultyApi, view: View, kube: Client, tmp_path: Path
+) -> None:
+    settings = {"namespace": {"restricted": view.namespace}}
+    expected = await undisturbed(view, kube, a_graph())
+    for is_deleted in (False, True):
+        with running_operator(faulty.kubeconfig, tmp_path, namespace=view.namespace, settings=settings) as process:
+            if not is_deleted:
+                view.apply(a_graph())
+            await view.until("[]" if is_deleted else expected, process)
+        if not is_deleted:
+            view.kubectl("delete", "dgd", "g")
