@@ -24,7 +24,10 @@ ROLES = ("leader", "worker")
 
 @dataclass(frozen=True, slots=True)
 class ProviderOverride:
-    """A patch that a user lays over one rendered object of the workload provider, in that object's own words."""
+    """A patch that a user lays over one rendered object of the workload provider, in that object's own words.
+
+    target: the object's kind; empty where the manifest leaves it to the override's place.
+    """
 
     api_version: str
     target: str
@@ -93,6 +96,6 @@ def _override(fields: JsonObject, path: str) -> ProviderOverride | None:
     at = f"{path}.providerOverride"
     return ProviderOverride(
         api_version=require_text(override, "apiVersion", at),
-        target=require_text(override, "target", at),
+        target=read_text(override, "target", at) or "",
         patch=freeze(read_object(override, "value", at) or EMPTY),
     )

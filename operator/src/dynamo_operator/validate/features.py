@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dynamo_operator.validate.context import Context, Pathway
+from dynamo_operator.validate.context import Context
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.resources import alpha_gpu_count, gpu_count
 from dynamo_operator.validate.view import WORKER_TYPES, ComponentView
@@ -17,12 +17,10 @@ POWER_LIMIT = "dynamo.nvidia.com/gpu-power-limit"
 DISCOVERY_MODE = "nvidia.com/dynamo-kube-discovery-mode"
 
 
-def check_features(
-    component: ComponentView, context: Context, pathway: Pathway, backend: str, graph_annotations: Field
-) -> Iterator[Violation]:
-    """`backend` is the graph's, empty when unset; `graph_annotations` are the object's own, which pods get too."""
+def check_features(component: ComponentView, context: Context, graph_annotations: Field) -> Iterator[Violation]:
+    """`graph_annotations` are the object's own, which pods get too."""
     if component.has_feature("gpuMemoryService"):
-        yield from _check_memory_service(component, pathway, backend)
+        yield from _check_memory_service(component)
     if component.has_feature("failover"):
         yield from _check_failover(component, graph_annotations)
     yield from _check_checkpoint(component, context)
@@ -37,21 +35,21 @@ def has_gpu(component: ComponentView) -> bool:
     return component.is_alpha and alpha_gpu_count(component.field["resources"]) >= 1
 
 
-def _check_memory_service(component: ComponentView, pathway: Pathway, backend: str) -> Iterator[Violation]:
+def _check_memory_service(component: ComponentView) -> Iterator[Violation]:
     service = component.experimental["gpuMemoryService"]
     if not component.is_worker:
         yield service.broken("is only for workers", f"type {listed(WORKER_TYPES)}", found=f'type "{component.type}"')
     elif not has_gpu(component):
         yield service.broken("needs a GPU", "at least one GPU in the main container's limits", found="none")
-    clients = service["extraClientContainers"]
-    if component.feature_mode("gpuMemoryService") == "interpod":
-        if pathway is not Pathway.GROVE:
-            yield service["mode"].broken("needs the Grove pathway", "IntraPod")
-        if backend not in ("vllm", ""):
-            yield service["mode"].broken(f"is not available for {backend}", "IntraPod, or backendFramework vllm")
-        if clients.items:
-            yield clients.broken("only for mode IntraPod", "an empty list")
-    yield from _check_client_names(clients, component)
+    yield from _check_mode(component, "gpuMemoryService")
+    yield from _check_client_names(service["extraClientContainers"], component)
+
+
+def _check_mode(component: ComponentView, feature: str) -> Iterator[Violation]:
+    """Pods rendered without what modes across pods need would each load the weights."""
+    if component.feature_mode(feature) == "interpod":
+        allowed = "intraPod" if component.is_alpha else "IntraPod"
+        yield component.experimental[feature]["mode"].broken("modes across pods are not implemented", allowed)
 
 
 def _check_client_names(clients: Field, component: ComponentView) -> Iterator[Violation]:
@@ -72,6 +70,8 @@ def _check_failover(component: ComponentView, graph_annotations: Field) -> Itera
     if mode != component.feature_mode("gpuMemoryService"):
         allowed = f"{component.feature_mode('gpuMemoryService')}, as gpuMemoryService has"
         yield failover["mode"].broken("differs from gpuMemoryService's mode", allowed, found=mode)
+    else:
+        yield from _check_mode(component, "failover")
     annotations = (graph_annotations, component.pod_metadata["annotations"])
     if mode == "intrapod" and all(field[DISCOVERY_MODE].text != "container" for field in annotations):
         yield failover.broken("needs discovery by container", f'annotation {DISCOVERY_MODE}: "container"')
@@ -89,9 +89,6 @@ def _check_checkpoint(component: ComponentView, context: Context) -> Iterator[Vi
         yield checkpoint.broken("checkpoints are disabled in the operator's configuration", "enabled: false")
     if checkpoint["job"]["gmsClientContainers"].items and not component.has_feature("gpuMemoryService"):
         yield checkpoint["job"]["gmsClientContainers"].broken("needs gpuMemoryService", "an empty list")
-    is_inter_pod = component.feature_mode("gpuMemoryService") == "interpod"
-    if component.has_feature("gpuMemoryService") and is_inter_pod:
-        yield checkpoint.broken("cannot be combined with gpuMemoryService of mode InterPod", "mode IntraPod")
     if component.has_feature("failover"):
         yield checkpoint.broken("cannot be combined with failover", "one of checkpoint, failover")
 

@@ -10,6 +10,7 @@ from dynamo_operator.validate.containers import check_enum, check_env, check_uni
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import DISCOVERY_MODE
 from dynamo_operator.validate.field import Field
+from dynamo_operator.validate.overrides import check_overrides
 from dynamo_operator.validate.text_forms import SUBDOMAIN_FORM, check_annotations, check_labels, is_subdomain
 from dynamo_operator.validate.view import ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
@@ -53,11 +54,12 @@ def check_graph(
     spec = manifest["spec"]
     yield from _check_members(spec, components, is_alpha=is_alpha)
     yield from check_switches(manifest["metadata"]["annotations"])
+    yield from _check_provider(manifest["metadata"]["annotations"], context)
     yield from check_annotations(spec["annotations"])
     yield from check_labels(spec["labels"])
     yield from check_env(spec["envs" if is_alpha else "env"])
     yield from check_restart(spec["restart"], tuple(component.name for component in components))
-    yield from _check_grove_only(spec, pathway)
+    yield from check_overrides(spec, components) if pathway is Pathway.GROVE else _check_grove_only(spec)
     yield from _check_topology(spec, components, context, pathway, is_alpha=is_alpha)
     yield from _check_kv_transfer(spec["experimental"]["kvTransferPolicy"], pathway)
     if is_alpha:
@@ -116,9 +118,14 @@ def check_restart(restart: Field, names: tuple[str, ...]) -> Iterator[Violation]
         yield order.broken("must list every component", f"also {listed(missing)}")
 
 
-def _check_grove_only(spec: Field, pathway: Pathway) -> Iterator[Violation]:
-    if pathway is Pathway.GROVE:
-        return
+def _check_provider(annotations: Field, context: Context) -> Iterator[Violation]:
+    """A graph whose provider is recorded as Grove would wait for it for ever."""
+    if annotations[PROVIDER].text == Pathway.GROVE.value and not context.has_grove:
+        where = Field(f"{annotations.path}[{PROVIDER}]", annotations[PROVIDER].value)
+        yield where.broken("needs Grove, which this cluster does not have", f"{Pathway.COMPONENT.value}, or nothing")
+
+
+def _check_grove_only(spec: Field) -> Iterator[Violation]:
     for name in ("priorityClassName", "topologyConstraint", "providerOverride"):
         if spec[name].is_present and spec[name].value != "":
             yield spec[name].broken("needs the Grove pathway", "nothing on the component pathway")

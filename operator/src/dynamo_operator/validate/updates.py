@@ -10,6 +10,7 @@ from dynamo_operator.validate.features import POWER_LIMIT
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.graph import PROVIDER
 from dynamo_operator.validate.manifest import COMPONENT, GRAPH, MODEL, is_alpha, violations_of
+from dynamo_operator.validate.overrides import check_identities, overrides_of
 from dynamo_operator.validate.resources import alpha_gpu_count, gpu_count
 from dynamo_operator.validate.view import ComponentView, components_of
 from dynamo_operator.validate.violation import Violation, listed
@@ -55,6 +56,9 @@ def _check_graph_change(before: Field, after: Field, *, may_scale: bool) -> Iter
         yield from _check_fixed(old_spec, spec, ("topologyConstraint",))
         yield from _check_fixed(old_spec["experimental"], spec["experimental"], ("kvTransferPolicy",))
         yield from _check_provider(before, after)
+        yield from check_identities(
+            overrides_of(old_spec, tuple(old_parts.values())), overrides_of(spec, tuple(new_parts.values()))
+        )
         yield from _check_restart(before, after)
     if old_spec["backendFramework"].is_present:
         yield from _check_fixed(old_spec, spec, ("backendFramework",))
@@ -74,10 +78,15 @@ def _check_members(
 
 
 def _check_provider(before: Field, after: Field) -> Iterator[Violation]:
+    """It is recorded when a graph is created; nobody's later word can move running pods to another workload."""
     old, new = (root["metadata"]["annotations"][PROVIDER] for root in (before, after))
-    if old.is_present and old.value != new.value:
-        where = Field(f"metadata.annotations[{PROVIDER}]", new.value)
+    if old.value == new.value:
+        return
+    where = Field(f"metadata.annotations[{PROVIDER}]", new.value)
+    if old.is_present:
         yield where.broken("is immutable once recorded", f'"{old.text}"')
+    else:
+        yield where.broken("is recorded only when a graph is created", "nothing, or a graph created anew")
 
 
 def _check_restart(before: Field, after: Field) -> Iterator[Violation]:

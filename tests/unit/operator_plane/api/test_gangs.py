@@ -57,6 +57,12 @@ def test_every_wish_is_read() -> None:
     assert list(gang.role_overrides) == ["leader"]
 
 
+def test_an_override_may_leave_its_target_to_its_place() -> None:
+    override = a_graph({"providerOverride": {**OVERRIDE, "target": None}}).components[0].gang.override
+    assert override is not None
+    assert override.target == ""
+
+
 def test_an_override_cannot_be_changed() -> None:
     override = a_graph({"providerOverride": OVERRIDE}).components[0].gang.override
     assert override is not None

@@ -89,6 +89,13 @@ def test_overrides_are_laid_over_the_placement_of_sets_cliques_and_groups() -> N
     assert len(template["cliques"]) == 2
 
 
+def test_an_override_without_a_target_is_for_the_object_of_its_place() -> None:
+    override = {"apiVersion": "grove.io/v1alpha1", "value": PREFERRED}
+    assert a_clique(a_graph(a_component(providerOverride=override)))["topologyConstraint"] == {
+        "pack": {"preferred": "rack"}
+    }
+
+
 @pytest.mark.parametrize(
     ("override", "found"),
     [

@@ -220,6 +220,14 @@ GMS = a_component(
             "an empty object",
             "nvidia.com/dynamo-kube-discovery-mode",
         ),
+        wrong(
+            "memory-service-across-pods",
+            a_graph({**GMS, "experimental": {"gpuMemoryService": {"mode": "InterPod"}}}),
+            "spec.components[0].experimental.gpuMemoryService.mode",
+            '"InterPod"',
+            "IntraPod",
+            Context(has_grove=True),
+        ),
         wrong("alpha-type", alpha(f"{DECODE}.componentType", "wrker"), f"{DECODE}.componentType", '"wrker"', "worker"),
         wrong(
             "alpha-service-name",
@@ -312,3 +320,21 @@ def test_a_graphs_component_deployment_may_mount_what_its_graph_has_put_aside() 
     assert [each.path for each in validate(mounted)] == [path]
     assert [each.path for each in validate(with_(mounted, "metadata.ownerReferences", [owner]))] == [path]
     assert validate(with_(mounted, "metadata.ownerReferences", [{**owner, "controller": True}])) == ()
+
+
+def test_modes_across_pods_are_refused_on_every_pathway_at_each_feature() -> None:
+    features = {"gpuMemoryService": {"mode": "InterPod"}, "failover": {"mode": "InterPod"}}
+    for context in (Context(), Context(has_grove=True), Context(has_leader_worker_sets=True)):
+        found = validate(a_graph({**GMS, "experimental": features}), context)
+        assert [violation.path for violation in found] == [
+            "spec.components[0].experimental.gpuMemoryService.mode",
+            "spec.components[0].experimental.failover.mode",
+        ]
+        assert all("modes across pods are not implemented" in str(violation) for violation in found)
+    service: dict[str, Any] = {
+        "resources": {"limits": {"gpu": "1"}},
+        "gpuMemoryService": {"enabled": True, "mode": "interPod"},
+    }
+    (violation,) = validate(with_(an_alpha_graph(), DECODE, an_alpha_service(**service)), Context(has_grove=True))
+    assert violation.path == f"{DECODE}.gpuMemoryService.mode"
+    assert violation.allowed == "intraPod"

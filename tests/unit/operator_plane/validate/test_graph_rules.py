@@ -285,3 +285,11 @@ def test_a_provider_that_is_not_there_is_refused_by_name() -> None:
     (violation,) = validate(with_(a_graph(), "metadata.annotations", {key: "disaggregatedset"}))
     assert violation.path == f"metadata.annotations[{key}]"
     assert "component, grove" in str(violation)
+
+
+def test_a_graph_for_grove_is_refused_where_grove_is_not() -> None:
+    key = "nvidia.com/workload-provider"
+    exported = with_(a_graph(priorityClassName="high"), "metadata.annotations", {key: "grove"})
+    assert_only_violation(exported, f"metadata.annotations[{key}]", '"grove"', "component, or nothing", None)
+    assert validate(exported, GROVE) == ()
+    assert validate(with_(a_graph(), "metadata.annotations", {key: "component"}), GROVE) == ()

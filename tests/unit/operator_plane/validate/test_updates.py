@@ -70,6 +70,19 @@ def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context
             with_(a_graph(), "metadata.annotations", {"nvidia.com/workload-provider": "component"}),
             with_(a_graph(), "metadata.annotations", {"nvidia.com/workload-provider": "grove"}),
             "metadata.annotations[nvidia.com/workload-provider]",
+            GROVE,
+        ),
+        change(
+            "provider-removed",
+            with_(a_graph(), "metadata.annotations", {"nvidia.com/workload-provider": "component"}),
+            with_(a_graph(), "metadata.annotations", {}),
+            "metadata.annotations[nvidia.com/workload-provider]",
+        ),
+        change(
+            "provider-recorded-later",
+            a_graph(),
+            with_(a_graph(), "metadata.annotations", {"nvidia.com/workload-provider": "component"}),
+            "metadata.annotations[nvidia.com/workload-provider]",
         ),
         change("replicas-of-an-adapter", ADAPTED, with_(ADAPTED, f"{WORKER}.replicas", 3), f"{WORKER}.replicas"),
         change(
@@ -160,6 +173,12 @@ def test_other_changes_are_accepted(old: dict[str, Any], new: dict[str, Any]) ->
 
 def test_the_operator_may_set_replicas_that_an_adapter_owns() -> None:
     assert validate_update(ADAPTED, with_(ADAPTED, f"{WORKER}.replicas", 3), may_scale=True) == ()
+
+
+def test_a_graph_on_grove_stays_editable_while_grove_is_not_there() -> None:
+    stored = with_(a_graph(priorityClassName="high"), "metadata.annotations", {"nvidia.com/workload-provider": "grove"})
+    assert validate(stored)
+    assert validate_update(stored, with_(stored, f"{WORKER}.replicas", 3)) == ()
 
 
 def test_an_old_violation_does_not_block_an_unrelated_change() -> None:

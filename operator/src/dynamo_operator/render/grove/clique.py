@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dynamo_operator.api import ComponentDeployment, Graph
+from dynamo_operator.api.placement import POD_CLIQUE
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import discovery_backend
@@ -22,8 +23,6 @@ KAI = "kai-scheduler"
 KAI_QUEUE_LABEL = "kai.scheduler/queue"
 KAI_QUEUE = "nvidia.com/kai-scheduler-queue"
 DEFAULT_KAI_QUEUE = "dynamo"
-OVERRIDE_TARGET = "PodCliqueTemplateSpec"
-OVERRIDDEN_PATH = ("topologyConstraint",)
 
 
 def render_cliques(graph: Graph, deployment: ComponentDeployment, context: RenderContext) -> list[Document]:
@@ -38,7 +37,7 @@ def render_cliques(graph: Graph, deployment: ComponentDeployment, context: Rende
         clique = _clique(component.name.lower(), deployment, context, replicas=component.replicas, least=least)
         clique |= component_topology(component.gang, graph.gang)
         override = component.gang.override
-        cliques = [overridden(clique, override, OVERRIDE_TARGET, OVERRIDDEN_PATH, component.name)]
+        cliques = [overridden(clique, override, POD_CLIQUE, component.name)]
     return [_scheduled(clique, graph, context) for clique in cliques]
 
 
@@ -57,7 +56,7 @@ def _group(deployment: ComponentDeployment, context: RenderContext) -> Iterator[
             # The launcher on the leader logs in to the workers at once.
             clique["spec"]["startsAfter"] = [worker_name]
         override = component.gang.role_overrides.get(role)
-        yield overridden(clique, override, OVERRIDE_TARGET, OVERRIDDEN_PATH, component.name)
+        yield overridden(clique, override, POD_CLIQUE, component.name)
 
 
 def _clique(

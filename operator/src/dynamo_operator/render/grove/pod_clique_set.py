@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynamo_operator.api import Component, ComponentDeployment, Graph
+from dynamo_operator.api.placement import GROVE_VERSION, POD_CLIQUE_SET, SCALING_GROUP
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.grove.clique import render_cliques
@@ -15,7 +16,7 @@ from dynamo_operator.render.grove.names import (
     has_scaling_group,
     pod_clique_set_name,
 )
-from dynamo_operator.render.grove.topology import API_VERSION, component_topology, overridden, set_topology
+from dynamo_operator.render.grove.topology import component_topology, overridden, set_topology
 
 Document = dict[str, Any]
 
@@ -36,9 +37,8 @@ def render_pod_clique_set(graph: Graph, deployments: Sequence[ComponentDeploymen
     strategy = graph.metadata_annotations.get(UPDATE_STRATEGY)
     if strategy is not None:
         spec["updateStrategy"] = {"type": strategy}
-    document = {"apiVersion": API_VERSION, "kind": "PodCliqueSet", "metadata": metadata, "spec": spec}
-    path = ("spec", "template", "topologyConstraint")
-    return overridden(document, graph.gang.override, "PodCliqueSet", path, graph.name)
+    document = {"apiVersion": GROVE_VERSION, "kind": "PodCliqueSet", "metadata": metadata, "spec": spec}
+    return overridden(document, graph.gang.override, POD_CLIQUE_SET, graph.name)
 
 
 def _template(graph: Graph, deployments: Sequence[ComponentDeployment], context: RenderContext) -> Document:
@@ -69,8 +69,7 @@ def _scaling_group(graph: Graph, component: Component) -> Document:
         "minAvailable": component.gang.min_available or 1,
         **component_topology(component.gang, graph.gang),
     }
-    path = ("topologyConstraint",)
-    return overridden(group, component.gang.override, "PodCliqueScalingGroupConfig", path, component.name)
+    return overridden(group, component.gang.override, SCALING_GROUP, component.name)
 
 
 def _queue(graph: Graph, context: RenderContext) -> dict[str, str]:

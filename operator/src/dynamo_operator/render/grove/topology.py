@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dynamo_operator.api import ComponentGang, GraphGang, JsonObject, ProviderOverride, thaw
+from dynamo_operator.api.placement import GROVE_VERSION, Overridable
 from dynamo_operator.render.errors import RenderError
 
 Document = dict[str, Any]
-
-API_VERSION = "grove.io/v1alpha1"
 
 
 def set_topology(gang: GraphGang) -> Document:
@@ -30,22 +29,20 @@ def component_topology(gang: ComponentGang, graph: GraphGang) -> Document:
     return {"topologyConstraint": constraint}
 
 
-def overridden(
-    document: Document, override: ProviderOverride | None, target: str, path: tuple[str, ...], owner: str
-) -> Document:
-    """The document with the override's topology constraint, which lies at `path`; raises RenderError for any other.
+def overridden(document: Document, override: ProviderOverride | None, what: Overridable, owner: str) -> Document:
+    """The document, which is `what`, with the override's topology constraint; raises RenderError for any other patch.
 
     Only placement can be overridden: anything else would take the pods out of the operator's hands.
     """
     if override is None:
         return document
     for name, found, allowed in (
-        ("apiVersion", override.api_version, API_VERSION),
-        ("target", override.target, target),
+        ("apiVersion", override.api_version, GROVE_VERSION),
+        ("target", override.target or what.target, what.target),
     ):
         if found != allowed:
             raise RenderError(owner, f"providerOverride.{name} is {found!r}", f"allowed: {allowed}")
-    _check_only(override.patch, path, "providerOverride.value", owner)
+    _check_only(override.patch, what.path, "providerOverride.value", owner)
     merged: Document = _merged(document, thaw(override.patch))
     return merged
 
