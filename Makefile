@@ -41,7 +41,7 @@ test: $(READY) ## run the tests; those on running pods come last and alone, beca
 	@$(MAKE) --no-print-directory e2e
 
 e2e: $(READY) ## install the chart on a real cluster, serve, scale, roll, break and delete graphs on it (minutes)
-	$(BIN)/pytest -n 0 -v $(PODS)
+	$(BIN)/pytest -n 0 -vv $(PODS)
 
 check: lint types test ## exactly what CI runs
 
