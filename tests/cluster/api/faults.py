@@ -61,11 +61,16 @@ class FaultyApi:
         self._identity = {"Impersonate-User": user, "Impersonate-Group": "system:masters"} if user else {}
         self._stop = asyncio.Event()
         self._watches: set[asyncio.Transport] = set()
+        self._deaf: set[asyncio.Transport] = set()
 
     def cut_watches(self) -> None:
         """Ends every open watch without a word; called from any thread."""
         for transport in tuple(self._watches):
             self._loop.call_soon_threadsafe(transport.abort)
+
+    def deafen_watches(self) -> None:
+        """Every open watch stays open and tells nothing more, for ever; called from any thread."""
+        self._loop.call_soon_threadsafe(lambda: self._deaf.update(self._watches))
 
     async def serve(self, is_serving: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -89,6 +94,14 @@ class FaultyApi:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._forward(request)
+        except aiohttp.ClientConnectionError:  # no server: as if nobody stood in front of it
+            if request.transport:
+                request.transport.abort()
+            return web.Response(status=502)
+
+    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         is_watch = "watch" in request.query
         faults = self.faults
         await self._while_frozen()
@@ -142,11 +155,16 @@ class FaultyApi:
         try:
             while line := await self._next_line(lines):
                 await self._while_frozen()
+                if transport in self._deaf:
+                    self.hit += 1
+                    await self._stop.wait()
                 if self.faults.truncated and self._chance.random() < self.faults.share:
                     self.hit += 1
                     await near.write(line[: len(line) // 2])
                     break
                 await near.write(line)
+        except ConnectionResetError:
+            pass  # the client has gone
         finally:
             reading.cancel()
             self._watches.discard(transport)

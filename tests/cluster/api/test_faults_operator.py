@@ -1,8 +1,12 @@
-"""The operator's process beside others who change, strip or delete what it made, and after it was away."""
+"""The operator's process behind an API server that fails, and beside others who change what it made.
+
+Whatever happened, it converges once that ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,16 +18,26 @@ from dynamo_operator.handlers.facts import render_context
 from dynamo_operator.handlers.settings import Namespace, Settings
 from dynamo_operator.kube import Client, find_access
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, SERVICE
-from tests.cluster.api.faults import FaultyApi, faulty_api
+from tests.cluster.api.faults import NONE, Faults, FaultyApi, faulty_api
 from tests.cluster.api.graph_stage import Stage
 from tests.cluster.commands import wait_until
 from tests.cluster.local.api_only import ApiCluster
-from tests.cluster.operator_process import OperatorProcess, running_operator
+from tests.cluster.local.control_plane import start_api_server
+from tests.cluster.local.processes import Processes
+from tests.cluster.operator_process import OperatorProcess, running_operator, start_operator
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
 
 DEADLINE_S = 60.0
 REPAIR_S = 10.0
 LOOK_S = 0.2
+HITS = 5
+RESTARTS = 3
+# Takes a silent watch for a dead one sooner than the API server's bookmarks allow.
+HASTY = (
+    "-c",
+    "import sys; from dynamo_operator.handlers import watching; watching.SILENCE_LIMIT_S = 6.0; "
+    "from dynamo_operator.__main__ import main; sys.exit(main(sys.argv[1:]))",
+)
 # What an operator renders that serves one namespace only.
 RESTRICTED = render_context(Settings(namespace=Namespace(restricted="any")), frozenset())
 Document = dict[str, Any]
@@ -32,10 +46,14 @@ Document = dict[str, Any]
 def a_graph(name: str = "g", *, replicas: int = 2) -> Document:
     return a_graph_document(
         a_component("Frontend", "frontend"),
-        a_component("Decode", "decode", replicas=replicas, scalingAdapter={}),
+        a_component("Decode", "decode", replicas=replicas),
         a_component("Prefill", "prefill"),
         name=name,
     )
+
+
+GRAPHS = tuple(a_graph(f"g{number}") for number in range(4))
+GROWN = tuple(a_graph(f"g{number}", replicas=3) for number in range(4))
 
 
 class View:
@@ -116,6 +134,91 @@ async def undisturbed(view: View, kube: Client, *documents: Document) -> str:
                 await stage.pass_(document["metadata"]["name"])
         await stage.store.refresh()
         return _text(stage)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(Faults(refusals=(429, 500, 409), share=0.1), id="a-tenth-is-refused"),
+        pytest.param(Faults(refusals=(500, 409), share=1.0), id="every-call-is-refused"),
+        pytest.param(Faults(truncated=True, share=0.1), id="answers-and-watches-are-truncated"),
+        pytest.param(Faults(is_expired=True), id="watches-have-expired"),
+    ],
+)
+async def test_graphs_converge_after_faulty_answers(
+    operator: OperatorProcess, faulty: FaultyApi, view: View, kube: Client, faults: Faults
+) -> None:
+    expected = await undisturbed(view, kube, *GRAPHS, *GROWN)
+    faulty.faults = faults
+    faulty.cut_watches()
+    view.apply(*GRAPHS)
+    view.apply(*GROWN)
+    until(lambda: faulty.hit >= HITS, operator, f"{HITS} calls met a fault")
+    faulty.faults = NONE
+    await view.until(expected, operator)
+    view.kubectl("delete", "dgd", "--all")
+    await view.until("[]", operator)
+    assert "crashed" not in operator.said()
+
+
+async def test_what_ended_while_watches_were_expired_is_made_anew(
+    operator: OperatorProcess, faulty: FaultyApi, view: View, kube: Client
+) -> None:
+    """No watch ever tells of that end: only a list lacks the object."""
+    view.apply(*GRAPHS)
+    expected = await undisturbed(view, kube, *GRAPHS)
+    await view.until(expected, operator)
+    faulty.faults = Faults(is_expired=True)
+    faulty.cut_watches()
+    until(lambda: faulty.hit >= HITS, operator, "watches expire")
+    view.kubectl("delete", "service", "g0-frontend")
+    seen = faulty.hit
+    until(lambda: faulty.hit >= seen + HITS, operator, "watches expire again")
+    faulty.faults = NONE
+    await view.until(expected, operator)
+
+
+async def test_changes_arrive_though_the_wire_froze(
+    operator: OperatorProcess, faulty: FaultyApi, view: View, kube: Client
+) -> None:
+    """Calls in flight run into their deadline; what was open goes on as if nothing had been."""
+    view.apply(a_graph())
+    await view.until(await undisturbed(view, kube, a_graph()), operator)
+    faulty.faults = Faults(is_frozen=True)
+    view.apply(a_graph(replicas=4))
+    view.kubectl("delete", "service", "g-frontend")
+    until(lambda: "lease_unreachable" in operator.said(), operator, "a call ran into its deadline")
+    faulty.faults = NONE
+    await view.until(await undisturbed(view, kube, a_graph(), a_graph(replicas=4)), operator)
+
+
+async def test_watches_that_stay_open_and_silent_are_replaced(
+    faulty: FaultyApi, view: View, kube: Client, tmp_path: Path
+) -> None:
+    settings = {"namespace": {"restricted": view.namespace}}
+    process = start_operator(faulty.kubeconfig, tmp_path, namespace=view.namespace, settings=settings, words=HASTY)
+    try:
+        view.apply(a_graph())
+        expected = await undisturbed(view, kube, a_graph())
+        await view.until(expected, process)
+        faulty.deafen_watches()
+        view.kubectl("delete", "service", "g-frontend")  # unlike a graph's change, seen in no answer to a write
+        until(lambda: faulty.hit > 0, process, "the Service's end is withheld")
+        await view.until(expected, process)
+    finally:
+        process.kill()
+
+
+async def test_graph_converges_after_restarts_of_the_api_server(
+    operator: OperatorProcess, api_cluster: ApiCluster, view: View, kube: Client
+) -> None:
+    expected = await undisturbed(view, kube, a_graph(replicas=2), a_graph(replicas=2 + RESTARTS))
+    processes = Processes(api_cluster.folder, die_with_us=True)
+    for count in range(1, RESTARTS + 1):
+        view.apply(a_graph(replicas=2 + count))
+        processes.stop("kube-apiserver", with_signal=signal.SIGKILL)
+        start_api_server(api_cluster.site, processes)  # not in a thread, whose end would end it
+    await view.until(expected, operator)
 
 
 async def test_what_others_change_is_repaired_in_seconds(operator: OperatorProcess, view: View, kube: Client) -> None:
