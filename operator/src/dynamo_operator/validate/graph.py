@@ -165,6 +165,12 @@ def _check_topology(
 def _check_kv_transfer(policy: Field, pathway: Pathway) -> Iterator[Violation]:
     if not policy.is_present:
         return
+    problems = tuple(_kv_transfer_problems(policy, pathway))
+    # Ignoring one that is right would break a requirement silently: rendering refuses it too.
+    yield from problems or (policy.broken("is not supported yet", "nothing"),)
+
+
+def _kv_transfer_problems(policy: Field, pathway: Pathway) -> Iterator[Violation]:
     selectors = [name for name in ("labelKey", "clusterTopologyName") if policy[name].is_present]
     if len(selectors) != 1:
         found = listed(selectors) or "neither"

@@ -338,3 +338,9 @@ def test_modes_across_pods_are_refused_on_every_pathway_at_each_feature() -> Non
     (violation,) = validate(with_(an_alpha_graph(), DECODE, an_alpha_service(**service)), Context(has_grove=True))
     assert violation.path == f"{DECODE}.gpuMemoryService.mode"
     assert violation.allowed == "intraPod"
+
+
+def test_a_service_without_a_name_is_refused() -> None:
+    (violation,) = validate(with_(an_alpha_graph(), "spec.services", {"": an_alpha_service()}))
+    assert violation.path == "spec.services[]"
+    assert "not a component name" in str(violation)

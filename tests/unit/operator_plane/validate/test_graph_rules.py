@@ -132,6 +132,13 @@ GROVE = Context(has_grove=True)
             GROVE,
         ),
         wrong(
+            "kv-transfer",
+            beta("spec.experimental.kvTransferPolicy", {"labelKey": "a", "domain": "rack"}),
+            "spec.experimental.kvTransferPolicy",
+            "an object of 2 fields",
+            "nothing",
+        ),
+        wrong(
             "kv-transfer-preferred-without-weight",
             beta("spec.experimental.kvTransferPolicy", {"labelKey": "a", "domain": "rack", "enforcement": "preferred"}),
             "spec.experimental.kvTransferPolicy.preferredWeight",

@@ -60,8 +60,8 @@ def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context
             GROVE,
         ),
         change(
-            "kv-transfer-added",
-            a_graph(),
+            "kv-transfer-changed",
+            a_graph(experimental={"kvTransferPolicy": {"labelKey": "b", "domain": "rack"}}),
             a_graph(experimental={"kvTransferPolicy": {"labelKey": "a", "domain": "rack"}}),
             "spec.experimental.kvTransferPolicy",
         ),
