@@ -18,6 +18,7 @@ from dynamo_operator.validate.violation import Violation
 
 CONSTRAINT = "topologyConstraint"
 _DOMAIN = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+_PACK_FORM = "an object with required, preferred or both"
 _DOMAIN_FORM = "a domain: up to 63 of a-z, 0-9 and '-', starting with a letter"
 
 
@@ -106,10 +107,17 @@ def _check_patch(patch: Field, path: tuple[str, ...]) -> Iterator[Violation]:
 
 
 def _check_constraint(constraint: Field) -> Iterator[Violation]:
-    """Fields that Grove has; what it may have in a later version is left to it. A null removes a field."""
+    """Fields that Grove has; what it may have in a later version is left to it. A null removes a field.
+
+    There is nothing below the patch, so it has to be whole.
+    """
     pack, name = constraint["pack"], constraint["topologyName"]
     if pack.is_present and not isinstance(pack.value, Mapping):
-        yield pack.broken("of the wrong type", "an object with required, preferred or both", found=_kind(pack.value))
+        yield pack.broken("of the wrong type", _PACK_FORM, found=_kind(pack.value))
+    elif not pack.is_present and not constraint["packDomain"].is_present:
+        yield pack.broken("is required", _PACK_FORM)
+    elif pack.is_present and not (pack["required"].is_present or pack["preferred"].is_present):
+        yield pack.broken("packs nothing", _PACK_FORM)
     if name.is_present and not name.text:
         yield name.broken("of the wrong type", "the name of a topology", found=_kind(name.value))
     for domain in (pack["required"], pack["preferred"], constraint["packDomain"]):

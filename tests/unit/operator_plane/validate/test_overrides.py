@@ -17,6 +17,7 @@ from tests.unit.operator_plane.validate.manifests import a_component, a_graph, a
 Document = dict[str, Any]
 
 GROVE = Context(has_grove=True)
+PACKED: Document = {"pack": {"required": "rack"}}
 RACK: Document = {"topologyConstraint": {"pack": {"required": "rack"}}}
 TYPED = {"clusterTopologyName": "t", "packDomain": "zone"}
 GRAPH = "spec.providerOverride"
@@ -67,13 +68,13 @@ def test_placement_may_be_overridden_with_and_without_naming_the_target(place: s
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_override_of_another_object_is_refused(place: str) -> None:
-    manifest = graph(place, an_override(placing(place, {}), target="PodClique"))
+    manifest = graph(place, an_override(placing(place, PACKED), target="PodClique"))
     assert_only_violation(manifest, f"{place}.target", '"PodClique"', TARGETS[place], GROVE)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_override_in_another_api_is_refused(place: str) -> None:
-    manifest = graph(place, an_override(placing(place, {})) | {"apiVersion": "grove.io/v1"})
+    manifest = graph(place, an_override(placing(place, PACKED)) | {"apiVersion": "grove.io/v1"})
     assert_only_violation(manifest, f"{place}.apiVersion", '"grove.io/v1"', "grove.io/v1alpha1", GROVE)
 
 
@@ -93,7 +94,7 @@ def test_an_override_that_places_nothing_goes_with_a_constraint() -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_override_needs_grove(place: str) -> None:
-    manifest = graph(place, an_override(placing(place, {})))
+    manifest = graph(place, an_override(placing(place, PACKED)))
     without_grove = validate(manifest, Context(has_leader_worker_sets=True))
     assert place in {violation.path for violation in without_grove}
 
@@ -174,8 +175,24 @@ def test_an_override_needs_grove(place: str) -> None:
             GROVE,
         ),
         wrong(
+            "pack-left-out",
+            graph(ONE, an_override({"topologyConstraint": {"topologyName": "t", "pack": None}})),
+            f"{ONE}.value.topologyConstraint.pack",
+            "nothing",
+            "required, preferred",
+            GROVE,
+        ),
+        wrong(
+            "pack-of-nothing",
+            graph(ONE, an_override({"topologyConstraint": {"pack": {"required": None}}})),
+            f"{ONE}.value.topologyConstraint.pack",
+            "an object of 1 fields",
+            "required, preferred",
+            GROVE,
+        ),
+        wrong(
             "topology-is-a-number",
-            graph(ONE, an_override({"topologyConstraint": {"topologyName": 1}})),
+            graph(ONE, an_override({"topologyConstraint": {**PACKED, "topologyName": 1}})),
             f"{ONE}.value.topologyConstraint.topologyName",
             "a number",
             "name of a topology",
@@ -215,14 +232,19 @@ def test_what_is_wrong_with_a_patch_is_named_by_its_place(
 
 
 def test_a_malformed_patch_is_not_repeated_in_the_answer() -> None:
-    for constraint in ("hidden", {"pack": "hidden"}, {"pack": {"required": "HIDDEN"}}, {"topologyName": ["hidden"]}):
+    for constraint in (
+        "hidden",
+        {"pack": "hidden"},
+        {"pack": {"required": "HIDDEN"}},
+        {**PACKED, "topologyName": ["hidden"]},
+    ):
         (violation,) = validate(graph(ONE, an_override({"topologyConstraint": constraint})), GROVE)
         assert "hidden" not in str(violation).lower()
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_override_keeps_its_object_while_it_is_there(place: str) -> None:
-    good = graph(place, an_override(placing(place, {})))
+    good = graph(place, an_override(placing(place, PACKED)))
     named = with_(good, f"{place}.target", TARGETS[place])
     assert validate_update(good, named, GROVE) == ()
     assert validate_update(named, good, GROVE) == ()
@@ -234,7 +256,7 @@ def test_an_override_keeps_its_object_while_it_is_there(place: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_override_may_come_and_go(place: str) -> None:
-    good = graph(place, an_override(placing(place, {})))
+    good = graph(place, an_override(placing(place, PACKED)))
     bare = without(good, place)
     assert validate_update(bare, good, GROVE) == ()
     assert validate_update(good, bare, GROVE) == ()

@@ -78,12 +78,6 @@ def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context
             with_(a_graph(), "metadata.annotations", {}),
             "metadata.annotations[nvidia.com/workload-provider]",
         ),
-        change(
-            "provider-recorded-later",
-            a_graph(),
-            with_(a_graph(), "metadata.annotations", {"nvidia.com/workload-provider": "component"}),
-            "metadata.annotations[nvidia.com/workload-provider]",
-        ),
         change("replicas-of-an-adapter", ADAPTED, with_(ADAPTED, f"{WORKER}.replicas", 3), f"{WORKER}.replicas"),
         change(
             "replicas-while-removing-the-adapter",
@@ -173,6 +167,16 @@ def test_other_changes_are_accepted(old: dict[str, Any], new: dict[str, Any]) ->
 
 def test_the_operator_may_set_replicas_that_an_adapter_owns() -> None:
     assert validate_update(ADAPTED, with_(ADAPTED, f"{WORKER}.replicas", 3), may_scale=True) == ()
+
+
+def test_a_provider_is_recorded_at_creation_or_never() -> None:
+    key = "nvidia.com/workload-provider"
+    for provider in ("component", "grove"):
+        recorded = with_(a_graph(), "metadata.annotations", {key: provider})
+        assert validate(recorded, GROVE) == ()
+        (violation,) = validate_update(a_graph(), recorded, GROVE, may_scale=True)
+        assert violation.path == f"metadata.annotations[{key}]"
+        assert "recorded only when a graph is created" in str(violation)
 
 
 def test_a_graph_on_grove_stays_editable_while_grove_is_not_there() -> None:

@@ -10,7 +10,14 @@ import yaml
 from dynamo_operator.validate import validate, warnings
 from tests.shared import SHARED, shared
 from tests.unit.operator_plane.render.documented import documented_rows
-from tests.unit.operator_plane.validate import test_component_rules, test_core_rules, test_corpus, test_graph_rules
+from tests.unit.operator_plane.validate import (
+    test_component_rules,
+    test_core_rules,
+    test_corpus,
+    test_graph_rules,
+    test_overrides,
+    test_updates,
+)
 
 VERDICTS = SHARED / "corpus/admission/verdicts.yaml"
 
@@ -48,7 +55,14 @@ def test_every_documented_difference_is_one() -> None:
 def test_each_difference_without_a_verdict_is_held_by_a_test() -> None:
     tests = {
         name
-        for module in (test_component_rules, test_core_rules, test_corpus, test_graph_rules)
+        for module in (
+            test_component_rules,
+            test_core_rules,
+            test_corpus,
+            test_graph_rules,
+            test_overrides,
+            test_updates,
+        )
         for name in dir(module)
     }
     assert {row[-1] for row in documented_rows("W").values()} <= tests
