@@ -9,6 +9,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,51 @@ async def test_graph_deleted_while_no_operator_runs_leaves_nothing(
             await view.until("[]" if is_deleted else expected, process)
         if not is_deleted:
             view.kubectl("delete", "dgd", "g")
+
+
+async def test_namespace_with_graphs_can_be_deleted_and_made_again(
+    operator: OperatorProcess, view: View, kube: Client
+) -> None:
+    expected = await undisturbed(view, kube, a_graph())
+    view.apply(a_graph())
+    await view.until(expected, operator)
+    view.cluster.kubectl("delete", "namespace", view.namespace, f"--timeout={DEADLINE_S:.0f}s")
+    view.cluster.kubectl("create", "namespace", view.namespace)
+    view.apply(a_graph())
+    await view.until(expected, operator)
+    assert "crashed" not in operator.said()
+
+
+async def test_frozen_leader_writes_nothing_once_it_is_deposed(
+    api_cluster: ApiCluster, view: View, kube: Client, tmp_path: Path
+) -> None:
+    settings = {"namespace": {"restricted": view.namespace}, "leaderElection": {"enabled": True}}
+    start = partial(running_operator, folder=tmp_path, namespace=view.namespace, settings=settings)
+    expected = await undisturbed(view, kube, *GRAPHS)
+    with (
+        faulty_api(api_cluster, tmp_path / "first", user="first") as to_first,
+        faulty_api(api_cluster, tmp_path / "second", user="second") as to_second,
+        start(to_first.kubeconfig) as first,
+    ):
+        until(first.is_leading, first)
+        with start(to_second.kubeconfig) as second:
+            until(second.is_ready, second)
+            to_first.faults = Faults(late_s=0.5)  # so that it is frozen in the middle of its passes
+            began = api_cluster.audit.mark()
+            view.apply(*GRAPHS)
+            until(lambda: _writes(api_cluster, "first", began) > 0, first, "it writes")
+            first.signal(signal.SIGSTOP)
+            until(second.is_leading, second)
+            taken_over = api_cluster.audit.mark()
+            to_first.faults = NONE
+            first.signal(signal.SIGCONT)
+            await view.until(expected, second)
+            until(lambda: "leading=False" in first.said(), first, "it knows that it is deposed")
+            assert _writes(api_cluster, "first", taken_over) == 0
+            assert _writes(api_cluster, "second", taken_over) > 0
+
+
+def _writes(cluster: ApiCluster, user: str, since: int) -> int:
+    """Those of objects; a lease may be asked for by anybody."""
+    calls = cluster.audit.calls(since)
+    return sum(call.is_write and call.user == user and call.resource != "leases" for call in calls)
