@@ -53,7 +53,7 @@ def _engine(main: Container, position: int, *, is_vllm: bool) -> Container:
             *({"name": name, "value": value} for name, value in own.items()),
         ],
         "ports": [{"name": port_name, "containerPort": SYSTEM_PORT + position, "protocol": "TCP"}],
-        **{probe: _on_port(main[probe], port_name) for probe in _PROBES if probe in main},
+        **{probe: _on_port(main[probe], port_name) for probe in _PROBES if main.get(probe) is not None},
     }
     if position and is_vllm:
         return _with_flags(engine, ["--master-port", str(MASTER_PORT + MASTER_PORT_STEP * position)])

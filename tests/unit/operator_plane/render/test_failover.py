@@ -57,6 +57,10 @@ def test_a_probe_of_the_users_keeps_its_port() -> None:
     assert all(engine["livenessProbe"] == probe for engine in _engines(livenessProbe=probe))
 
 
+def test_a_probe_that_is_switched_off_stays_off() -> None:
+    assert [engine.get("livenessProbe") for engine in _engines(livenessProbe=None)] == [None, None]
+
+
 def test_engines_without_vllm_get_none_of_its_settings() -> None:
     graph = a_graph(a_component(main={**GPUS, "command": ["run"]}, experimental=SHARED))
     _, second = pod_spec(graph)["containers"]
