@@ -138,7 +138,7 @@ def wait_until(
 
 def _serves(stack: Stack, workers: int) -> bool:
     models = httpx.get(f"{stack.url}/v1/models", timeout=5).json()["data"]
-    cards = httpx.get(f"{stack.url}/health", timeout=5).json()["instances"]
+    cards = httpx.get(f"{stack.url}/health", timeout=5).json().get("instances", ())
     return len(cards) >= workers and (bool(models) or workers == 0)
 
 

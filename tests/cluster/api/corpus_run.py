@@ -36,7 +36,7 @@ from tests.cluster.api.webhook.running import Facts
 Document = dict[str, Any]
 
 SETTLES_S = 0.2
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 CALL_TIMEOUT_S = 30.0
 AT_ONCE = 8
 LIST_TRIES = 20

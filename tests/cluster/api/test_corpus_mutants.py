@@ -28,7 +28,7 @@ from tests.cluster.api.webhook.test_admission_mutations import Mutant, mutants
 from tests.shared import SHARED
 from tests.unit.operator_plane.convert.manifests import meaning
 
-SAMPLES = int(os.environ.get("DYNAMO_CORPUS_MUTANTS", "60"))
+SAMPLES = int(os.environ.get("DYNAMO_CORPUS_MUTANTS", "30"))
 SETTINGS = Settings(orchestrators=Orchestrators(grove=Orchestrator(enabled=False), lws=Enabled(enabled=False)))
 FIELD = re.compile(r"\b(spec|metadata)\b")
 WEIRD_TEXTS = ("é", "a\u202eb", "\U0001f600", "a\nb", " ", "-", "A_b", "${HOME}", "$(HOME)", "x" * 64)

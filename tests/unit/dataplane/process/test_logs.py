@@ -78,7 +78,8 @@ def test_exception_is_named_without_a_stack_trace() -> None:
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2", "httpcore", "uvicorn.access"])
-def test_libraries_do_not_tell_of_every_request(library: str) -> None:
+def test_libraries_do_not_tell_of_every_request(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(library), "propagate", True)  # another test's server may have cut it off
     kept, level = logging.root.handlers[:], logging.root.level
     stream = io.StringIO()
     try:
