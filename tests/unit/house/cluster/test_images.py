@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.local.images.recipes import OPERATOR, RUNTIME, Image, dockerfile_key, full_name
+from tests.cluster.local.images.recipes import DEFAULT_HOST, OPERATOR, RUNTIME, Image, dockerfile_key, full_name
 from tests.cluster.settings import REPOSITORY
 
 INPUTS = ("images/operator/Dockerfile", "images/requirements.lock", "pyproject.toml", "crds/a.yaml")
@@ -44,8 +44,8 @@ def test_compiled_files_and_unrelated_ones_do_not(sources: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "full"),
     [
-        pytest.param("dynamo:0.1.0", "docker.io/library/dynamo:0.1.0", id="no-host-no-path"),
-        pytest.param("dynamo/runtime:1", "docker.io/dynamo/runtime:1", id="no-host"),
+        pytest.param("dynamo:0.1.0", f"{DEFAULT_HOST}/library/dynamo:0.1.0", id="no-host-no-path"),
+        pytest.param("dynamo/runtime:1", f"{DEFAULT_HOST}/dynamo/runtime:1", id="no-host"),
         pytest.param("dynamo.local/runtime:test", "dynamo.local/runtime:test", id="host"),
         pytest.param("localhost/runtime", "localhost/runtime:latest", id="no-tag"),
         pytest.param("a.example:5000/runtime", "a.example:5000/runtime:latest", id="port-is-no-tag"),
