@@ -24,7 +24,7 @@ def grove_cluster(api_cluster: ApiCluster, cluster_settings: Settings) -> Iterat
     crds = neighbour_crds(cluster_settings.cache, Neighbour.GROVE)
     api_cluster.install_crds(crds)
     yield api_cluster
-    api_cluster.kubectl("delete", "crd", "--wait=false", *(crd["metadata"]["name"] for crd in crds))
+    api_cluster.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in crds), timeout_s=300)
 
 
 def test_every_object_of_every_manifest_is_taken_and_kept(grove_cluster: ApiCluster, api_namespace: str) -> None:

@@ -38,7 +38,7 @@ def lws_cluster(api_cluster: ApiCluster, cluster_settings: Settings) -> Iterator
     crds = neighbour_crds(cluster_settings.cache, Neighbour.LEADERWORKERSET)
     api_cluster.install_crds(crds)
     yield api_cluster
-    api_cluster.kubectl("delete", "crd", "--wait=false", *(crd["metadata"]["name"] for crd in crds))
+    api_cluster.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in crds), timeout_s=300)
 
 
 def test_every_object_is_taken_kept_and_not_changed_by_applying_it_again(
