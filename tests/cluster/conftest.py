@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from tests.cluster.choice import usable_cluster
 from tests.cluster.errors import ClusterUnavailable
+from tests.cluster.local import node
 from tests.cluster.local.api_only import ApiCluster, check_built, check_possible, running_api_cluster
 from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings, read_settings
@@ -36,14 +38,20 @@ def cluster_settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def api_cluster(cluster_settings: Settings) -> Iterator[ApiCluster]:
-    """An API server with our CRDs, without webhooks and nodes. Use a namespace of your own in it."""
+def api_programs(cluster_settings: Settings) -> Path:
+    """The cache with the programs of which an API server is started; without them there is nothing to test with."""
     try:
         check_possible()
         check_built(cluster_settings.cache)
     except ClusterUnavailable as unavailable:
         _give_up(cluster_settings, unavailable)
-    with running_api_cluster(cluster_settings.cache) as cluster:
+    return cluster_settings.cache
+
+
+@pytest.fixture(scope="session")
+def api_cluster(api_programs: Path) -> Iterator[ApiCluster]:
+    """An API server with our CRDs, without webhooks and nodes. Use a namespace of your own in it."""
+    with running_api_cluster(api_programs) as cluster:
         yield cluster
 
 
@@ -53,6 +61,15 @@ def cluster(cluster_settings: Settings) -> Iterator[Cluster]:
     try:
         with usable_cluster(cluster_settings) as found:
             yield found
+    except ClusterUnavailable as unavailable:
+        _give_up(cluster_settings, unavailable)
+
+
+@pytest.fixture
+def node_programs(cluster_settings: Settings) -> None:
+    """For what needs the programs of a local node, and none that runs."""
+    try:
+        node.check_possible()
     except ClusterUnavailable as unavailable:
         _give_up(cluster_settings, unavailable)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.cluster.api.webhook.conftest import install
 from tests.cluster.api.webhook.running import Facts, Running, running_server, settings
-from tests.cluster.errors import ClusterUnavailable
-from tests.cluster.local.api_only import ApiCluster, check_built, check_possible, running_api_cluster
-from tests.cluster.settings import Settings
+from tests.cluster.local.api_only import ApiCluster, running_api_cluster
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def whole_cluster(cluster_settings: Settings) -> Iterator[WholeCluster]:
-    try:
-        check_possible()
-        check_built(cluster_settings.cache)
-    except ClusterUnavailable as unavailable:
-        if cluster_settings.is_required:
-            pytest.fail(str(unavailable))
-        pytest.skip(str(unavailable))
+def whole_cluster(api_programs: Path) -> Iterator[WholeCluster]:
     facts = Facts()
     with (
-        running_api_cluster(cluster_settings.cache) as access,
+        running_api_cluster(api_programs) as access,
         running_server(access, settings(crd_names=()), facts) as running,
     ):
         install(access, running)

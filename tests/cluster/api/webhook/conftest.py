@@ -13,9 +13,7 @@ from dynamo_operator.webhook import conversion_stanza, webhook_configurations
 from tests.cluster.access import Access
 from tests.cluster.api.webhook.running import Facts, Running, running_server, settings
 from tests.cluster.crds import own_crds
-from tests.cluster.errors import ClusterUnavailable
-from tests.cluster.local.api_only import check_built, check_possible, running_api_cluster
-from tests.cluster.settings import Settings
+from tests.cluster.local.api_only import running_api_cluster
 
 _HERE = Path(__file__).parent
 
@@ -39,16 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def bare_cluster(cluster_settings: Settings) -> Iterator[Access]:
+def bare_cluster(api_programs: Path) -> Iterator[Access]:
     """An API server that has our CRDs and sends nothing to webhooks yet."""
-    try:
-        check_possible()
-        check_built(cluster_settings.cache)
-    except ClusterUnavailable as unavailable:
-        if cluster_settings.is_required:
-            pytest.fail(str(unavailable))
-        pytest.skip(str(unavailable))
-    with running_api_cluster(cluster_settings.cache, controllers=False) as cluster:
+    with running_api_cluster(api_programs, controllers=False) as cluster:
         yield cluster
 
 

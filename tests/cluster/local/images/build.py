@@ -43,9 +43,9 @@ class Builder:
         """Every image that the cluster runs, built where something changed."""
         with held(self._folder / "lock", shows="another process builds images"):
             return [
-                self._program(recipes.PAUSE, _HERE / "pause.c"),
-                self._program(recipes.COREDNS, self._binary(binaries.COREDNS)),
-                self._program(recipes.LEADERWORKERSET, self._binary(binaries.LEADERWORKERSET)),
+                self.program(recipes.PAUSE, _HERE / "pause.c"),
+                self.program(recipes.COREDNS, self._binary(binaries.COREDNS)),
+                self.program(recipes.LEADERWORKERSET, self._binary(binaries.LEADERWORKERSET)),
                 *self._ours(),
             ]
 
@@ -69,7 +69,7 @@ class Builder:
     def _base(self, key: str) -> str:
         """The base image's name in the builder's storage; made when it isn't there."""
         reference = recipes.BASE.keyed_reference(key)
-        if not self._buildah("images", "--quiet", "--filter", f"reference={reference}").strip():
+        if not self.buildah("images", "--quiet", "--filter", f"reference={reference}").strip():
             with (
                 step(f"building image {reference} with debootstrap"),
                 tempfile.TemporaryDirectory(prefix="dynamo-base-", dir=self._cache) as work,
@@ -78,7 +78,9 @@ class Builder:
                 self._build(reference, ["--file", str(_HERE / "Base.Dockerfile")], Path(work))
         return reference
 
-    def _program(self, image: Image, program: Path) -> Built:
+    def program(self, image: Image, program: Path) -> Built:
+        """An image with one static program, or one made of the C source of it."""
+
         def make() -> None:
             with tempfile.TemporaryDirectory(prefix="dynamo-image-", dir=self._cache) as work:
                 target = Path(work) / "program"
@@ -100,7 +102,7 @@ class Builder:
             unfinished.unlink(missing_ok=True)
             with step(f"building image {image.reference}"):
                 make()
-                self._buildah("push", image.reference, f"docker-archive:{unfinished}:{image.reference}")
+                self.buildah("push", image.reference, f"docker-archive:{unfinished}:{image.reference}")
             for old in self._folder.glob(f"{image.name}-*.tar"):
                 old.unlink()
             unfinished.rename(archive)
@@ -109,10 +111,12 @@ class Builder:
     def _build(self, reference: str, arguments: list[str], context: Path) -> None:
         # Only chroot isolation works where the builder itself is confined; no build step needs the network.
         build = ["bud", "--isolation", "chroot", "--layers", "--pull-never", "--tag", reference]
-        self._buildah(*build, *arguments, str(context))
-        self._buildah("rmi", "--prune")  # What the tag named before; layers that later builds start from stay.
+        self.buildah("rm", "--all")  # A build that was killed leaves its container, whose image then can't be pruned.
+        self.buildah(*build, *arguments, str(context))
+        self.buildah("rmi", "--prune")  # What the tag named before; layers that later builds start from stay.
 
-    def _buildah(self, *arguments: str) -> str:
+    def buildah(self, *arguments: str) -> str:
+        """What buildah answers about this builder's own storage; ClusterError when it refuses."""
         storage = self._cache / "buildah"
         places = ["--root", str(storage / "root"), "--runroot", str(storage / "run"), "--storage-driver", "overlay"]
         return run(["buildah", *places, *arguments], timeout_s=_BUILD_DEADLINE_S)

@@ -56,19 +56,21 @@ def full_name(image: str) -> str:
 
 
 def base_key() -> str:
-    return digest({"recipe": repr((BASE_RELEASE, BASE_PACKAGES)).encode(), **_contents([_HERE / "Base.Dockerfile"])})
+    recipe = {"recipe": repr((BASE_RELEASE, BASE_PACKAGES)).encode()}
+    return digest({**recipe, **_contents(_HERE, ["Base.Dockerfile"])})
 
 
 def dockerfile_key(repository: Path, image: Image, base: str) -> str:
-    """Changes with the Dockerfile, the locked dependencies, our sources and the base image."""
-    paths = [repository / "images" / image.name / "Dockerfile", *(repository / path for path in _DOCKERFILE_INPUTS)]
-    return digest({"base": base.encode(), **_contents(paths)})
+    """Changes with the Dockerfile, the locked dependencies, our sources and the base image; not with where they lie."""
+    paths = (f"images/{image.name}/Dockerfile", *_DOCKERFILE_INPUTS)
+    return digest({"base": base.encode(), **_contents(repository, paths)})
 
 
 def program_key(program: Path) -> str:
     """Changes with the program; a Go program's folder says what it was built from, so its bytes need no reading."""
-    source = {"program": str(program).encode()} if program.suffix != ".c" else _contents([program])
-    return digest({**source, **_contents([_HERE / "Program.Dockerfile"])})
+    is_source = program.suffix == ".c"
+    source = _contents(program.parent, [program.name]) if is_source else {"program": str(program).encode()}
+    return digest({**source, **_contents(_HERE, ["Program.Dockerfile"])})
 
 
 def digest(parts: Mapping[str, bytes]) -> str:
@@ -78,11 +80,12 @@ def digest(parts: Mapping[str, bytes]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _contents(paths: Iterable[Path]) -> dict[str, bytes]:
+def _contents(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The files with these names, and those in the folders among them, each by its path from `folder`."""
     found: dict[str, bytes] = {}
-    for path in paths:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in files:
+    for name in names:
+        path = folder / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and not _IGNORED & set(file.parts):
-                found[str(file)] = file.read_bytes()
+                found[str(file.relative_to(folder))] = file.read_bytes()
     return found

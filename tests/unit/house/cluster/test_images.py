@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def test_every_input_makes_the_image_anew(sources: Path, changed: str) -> None:
     before = dockerfile_key(sources, OPERATOR, "base")
     (sources / changed).write_text("something else")
     assert dockerfile_key(sources, OPERATOR, "base") != before
+
+
+def test_another_clone_takes_what_the_first_one_built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    clone = tmp_path_factory.mktemp("clone") / "sources"
+    shutil.copytree(sources, clone)
+    assert dockerfile_key(clone, OPERATOR, "base") == dockerfile_key(sources, OPERATOR, "base")
 
 
 def test_another_base_makes_the_image_anew(sources: Path) -> None:
