@@ -118,6 +118,7 @@ def apiserver_command(site: Site) -> list[str]:
         f"--proxy-client-key-file={file('front-proxy.key')}",
         f"--audit-policy-file={site.folder / 'audit-policy.yaml'}",
         f"--audit-log-path={site.audit_log}",
+        "--audit-log-maxsize=100000",  # Megabytes; a log that turns over loses its marks, and 1,000 graphs fill 100.
         "--audit-log-mode=blocking",  # A count taken after an answer includes its call.
         "--shutdown-delay-duration=0s",
     ]
