@@ -66,7 +66,7 @@ kind-down: $(READY) ## remove the kind cluster
 images: $(READY) ## build the images whose sources changed, without Docker
 	@$(BIN)/python -m tests.cluster images
 
-wheels: $(READY) ## fill dist/ with what the Dockerfiles in images/ install
+wheels: $(READY) ## fill dist/ with what images/Dockerfile installs
 	@$(BIN)/python -m tests.cluster wheels
 
 demo: $(READY) ## serve a model from one file, through a KV-aware router, and chat with it

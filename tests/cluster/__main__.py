@@ -30,7 +30,7 @@ def main() -> int:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _verb(verbs, "binaries", _binaries, "build the programs of the clusters that are not built yet")
     _verb(verbs, "images", _images, "build the images whose sources changed")
-    _verb(verbs, "wheels", _wheels, "fill dist/ with the wheels that the Dockerfiles install")
+    _verb(verbs, "wheels", _wheels, "fill dist/ with the wheels that images/Dockerfile installs")
     _verb(verbs, "up", _up, "start the local cluster, or bring the running one up to date")
     _verb(verbs, "down", _down, "stop the local cluster and remove what it left")
     _verb(verbs, "kind-up", _kind_up, "make a kind cluster with our images; needs Docker")

@@ -14,7 +14,7 @@ from tests.cluster.commands import run, step, succeeds
 from tests.cluster.errors import ClusterUnavailable
 from tests.cluster.local.images import recipes
 from tests.cluster.local.images.build import write_wheels
-from tests.cluster.local.images.recipes import Image
+from tests.cluster.local.images.recipes import DOCKERFILE, Image
 from tests.cluster.settings import REPOSITORY
 
 NAME = "dynamo-test"
@@ -42,8 +42,8 @@ def down_command(kubeconfig: Path) -> list[str]:
 
 
 def build_command(repository: Path, image: Image) -> list[str]:
-    dockerfile = repository / "images" / image.name / "Dockerfile"
-    return ["docker", "build", "--file", str(dockerfile), "--tag", image.reference, str(repository)]
+    source = ["--file", str(repository / DOCKERFILE), "--target", image.name]
+    return ["docker", "build", *source, "--tag", image.reference, str(repository)]
 
 
 def load_command(reference: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""The images that the local cluster runs: ours by the Dockerfiles that users build, others from programs built here."""
+"""The images that the local cluster runs: ours by the Dockerfile that users build, others from programs built here."""

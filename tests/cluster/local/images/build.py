@@ -57,11 +57,10 @@ class Builder:
 
             def make(image: Image = image) -> None:
                 wheels(REPOSITORY)
-                dockerfile = str(REPOSITORY / "images" / image.name / "Dockerfile")
-                arguments = ["--file", dockerfile, "--build-arg", f"BASE={self._base(base_key)}"]
-                # Under a name of its own, this stage outlives the pruning and is built once for both images.
-                self._build(recipes.DEPENDENCIES.reference, [*arguments, "--target", "dependencies"], REPOSITORY)
-                self._build(image.reference, arguments, REPOSITORY)
+                source = ["--file", str(REPOSITORY / recipes.DOCKERFILE), "--build-arg", f"BASE={self._base(base_key)}"]
+                # Under a name of its own, this stage outlives the pruning.
+                self._build(f"{recipes.HOST}/dependencies:test", [*source, "--target", "dependencies"], REPOSITORY)
+                self._build(image.reference, [*source, "--target", image.name], REPOSITORY)
 
             built.append(self._kept_or_made(image, recipes.dockerfile_key(REPOSITORY, image, base_key), make))
         return built

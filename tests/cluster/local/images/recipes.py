@@ -16,7 +16,8 @@ HOST = "dynamo.local"
 DEFAULT_HOST = ".".join(("docker", "io"))
 
 _HERE = Path(__file__).parent
-_DOCKERFILE_INPUTS = ("images/requirements.lock", "pyproject.toml", "operator/src", "dataplane/src", "crds")
+DOCKERFILE = "images/Dockerfile"
+_DOCKERFILE_INPUTS = (DOCKERFILE, "images/requirements.lock", "pyproject.toml", "operator/src", "dataplane/src", "crds")
 _IGNORED = frozenset({"__pycache__"})
 
 
@@ -35,7 +36,6 @@ class Image:
 
 
 BASE = Image("python-base")
-DEPENDENCIES = Image("dependencies")
 OPERATOR = Image("operator")
 RUNTIME = Image("runtime")
 PAUSE = Image("pause")
@@ -62,8 +62,7 @@ def base_key() -> str:
 
 def dockerfile_key(repository: Path, image: Image, base: str) -> str:
     """Changes with the Dockerfile, the locked dependencies, our sources and the base image; not with where they lie."""
-    paths = (f"images/{image.name}/Dockerfile", *_DOCKERFILE_INPUTS)
-    return digest({"base": base.encode(), **_contents(repository, paths)})
+    return digest({"base": base.encode(), "target": image.name.encode(), **_contents(repository, _DOCKERFILE_INPUTS)})
 
 
 def program_key(program: Path) -> str:

@@ -20,9 +20,10 @@ def test_the_cluster_is_made_from_the_file_and_removed_by_its_name() -> None:
     assert kind.NAME in kind.down_command(Path("/cache/kubeconfig"))
 
 
-def test_images_are_built_by_the_users_dockerfiles_and_loaded_under_the_built_name() -> None:
+def test_images_are_built_by_the_users_dockerfile_and_loaded_under_the_built_name() -> None:
     build = kind.build_command(Path("/repository"), RUNTIME)
-    assert build[build.index("--file") + 1] == "/repository/images/runtime/Dockerfile"
+    assert build[build.index("--file") + 1] == "/repository/images/Dockerfile"
+    assert build[build.index("--target") + 1] == RUNTIME.name
     assert build[build.index("--tag") + 1] == kind.load_command(RUNTIME.reference)[3]
 
 
