@@ -24,6 +24,7 @@ from dynamo_operator.cli.target import Target
 from dynamo_operator.kube import Document, Kind
 from dynamo_operator.kube.client import collection_path
 from dynamo_operator.local.errors import Refused
+from dynamo_operator.validate.text_forms import LABEL_FORM, SUBDOMAIN_FORM, is_label, is_subdomain
 
 DEADLINE_S = 15.0
 CONNECT_S = 5.0
@@ -73,6 +74,7 @@ class Cluster:
 
     def get(self, kind: Kind, name: str) -> Document:
         """Raises Absent naming what is there instead."""
+        check_name(name)
         response = self._ask(f"{collection_path(kind, self.namespace)}/{name}", about=kind)
         if response.status_code == 404:
             raise self._absent(kind, name)
@@ -129,6 +131,8 @@ class Cluster:
                 yield from response.iter_lines()
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
+        except (ConfigError, OSError) as error:
+            raise self._without_credentials(error) from error
 
     def side_by_side(self, ask: Callable[[T], U], about: Iterable[T]) -> list[U]:
         """Several questions at once, answers in their order; the first failure is raised."""
@@ -147,7 +151,7 @@ class Cluster:
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
         except (ConfigError, OSError) as error:  # a program that should fetch a token is missing, or fails
-            raise Refused(f"no credentials for {self.url}: {error}") from error
+            raise self._without_credentials(error) from error
         if response.status_code in {401, 403}:
             raise self._refused(response, right or (f"list {about.plural}" if about else ""))
         return response
@@ -187,6 +191,9 @@ class Cluster:
             case _:
                 return Refused(said)
 
+    def _without_credentials(self, error: Exception) -> Refused:
+        return Refused(f"no credentials for {self.url}: {error}", "does kubectl get namespaces work?")
+
     def _unreachable(self, error: httpx2.TransportError) -> Refused:
         reason = str(error) or type(error).__name__
         return Refused(
@@ -195,13 +202,23 @@ class Cluster:
         )
 
 
+def check_name(name: str) -> None:
+    """Raises Refused for what can name nothing; a slash in it would lead elsewhere."""
+    if not is_subdomain(name):
+        raise Refused(f"no object can be called {name!r}", f"allowed: {SUBDOMAIN_FORM}")
+
+
 def connect(target: Target, *, everywhere: bool = False) -> Cluster:
     """Raises Refused where nothing says how to reach a cluster. Asks nothing yet."""
+    if target.namespace and not is_label(target.namespace):
+        raise Refused(f"--namespace: found {target.namespace!r}", f"allowed: {LABEL_FORM}")
     config = resolve(target, os.environ, Path.home())
     namespace = "" if everywhere else target.namespace or config.namespace
     parameters = ConnectionParams(timeout=httpx2.Timeout(DEADLINE_S, connect=CONNECT_S))
     try:
         http = Client(config, parameters)
+    except httpx2.InvalidURL as error:
+        raise Refused(f"the kubeconfig's server {config.cluster.server!r} is no address: {error}") from error
     except (ConfigError, OSError, ValueError) as error:
         raise Refused(f"the credentials for {config.cluster.server} cannot be used: {error}") from error
     http.headers["User-Agent"] = "dynamo-cli"

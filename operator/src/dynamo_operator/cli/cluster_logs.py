@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dynamo_operator.cli.cluster import Cluster, LogRequest, connect
+from dynamo_operator.cli.cluster import Cluster, LogRequest, check_name, connect
 from dynamo_operator.cli.kubeconfig import resolve
 from dynamo_operator.cli.log_wish import LogWish
 from dynamo_operator.cli.target import Target
@@ -58,6 +58,7 @@ def show_cluster_logs(wish: LogWish, target: Target) -> None:
 
 def graph_pods(cluster: Cluster, graph: str) -> list[dict[str, Any]]:
     """A graph's pods by name; raises Refused where there is no such graph, or none of its pods."""
+    check_name(graph)
     pods = cluster.find(POD, labels=f"{names.GRAPH_NAME}={graph}")
     if not pods:
         cluster.get(GRAPH, graph)
@@ -95,7 +96,6 @@ def _follow(
 ) -> None:
     """One thread a pod; threads are daemons, so that Ctrl-C ends them with the program."""
     followers: dict[str, threading.Thread] = {}
-    woken = threading.Event()
     while True:
         for pod in pods:
             name = pod["metadata"]["name"]
@@ -103,7 +103,8 @@ def _follow(
                 thread = threading.Thread(target=_follow_one, args=(cluster, pod, request, printer), daemon=True)
                 followers[name] = thread
                 thread.start()
-        woken.wait(_LOOK_EVERY_S)
+        if printer.closed.wait(_LOOK_EVERY_S):
+            raise BrokenPipeError
         pods = _still(cluster, wish)
         if not pods and not _living(followers):
             return
@@ -123,6 +124,8 @@ def _follow_one(cluster: Cluster, pod: dict[str, Any], request: LogRequest, prin
             printer.line(pod, line)
     except Refused as refused:
         printer.note(refused.message)
+    except BrokenPipeError:
+        printer.closed.set()
 
 
 def _has_log(pod: dict[str, Any]) -> bool:
@@ -134,9 +137,10 @@ def _living(followers: dict[str, threading.Thread]) -> int:
 
 
 class _Printer:
-    """Owns standard output, so that lines of several pods do not mix."""
+    """Owns standard output, so that lines of several pods do not mix. `closed` once nobody reads it any more."""
 
     def __init__(self, is_named: bool) -> None:
+        self.closed = threading.Event()
         self._is_named = is_named
         self._lock = threading.Lock()
 

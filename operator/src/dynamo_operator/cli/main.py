@@ -37,6 +37,9 @@ app = typer.Typer(
 File = Annotated[
     Path, typer.Option("--file", "-f", help="Manifest: one or more YAML documents; '-' reads standard input.")
 ]
+READER_GONE = 141
+"""As a shell tells of a program that a closed pipe ended."""
+
 GraphName = Annotated[str | None, typer.Argument(metavar="NAME", help="A graph; may be left out if only one is up.")]
 
 
@@ -134,15 +137,22 @@ def version() -> None:
 def main() -> None:
     """`kubectl dynamo` runs a program called kubectl-dynamo: the same, under the name that was typed."""
     is_plugin = Path(sys.argv[0]).name.startswith("kubectl-dynamo")
+    stdout = sys.stdout
     try:
-        app(prog_name="kubectl dynamo" if is_plugin else "dynamo")
+        try:
+            app(prog_name="kubectl dynamo" if is_plugin else "dynamo")
+        except SystemExit:
+            if sys.stdout is not stdout:  # so typer leaves it behind when the reader went away, with exit code 1
+                raise BrokenPipeError from None
+            stdout.flush()  # a short answer leaves only here
+            raise
     except Refused as refused:
         complain(refused)
         sys.exit(1)
     except BrokenPipeError:
         # The reader went away (`dynamo logs | head`); point stdout elsewhere so that its flush at exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        sys.exit(READER_GONE)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         hint = "set XDG_STATE_HOME to a folder that you can write" if error.errno in {errno.EACCES, errno.EROFS} else ""

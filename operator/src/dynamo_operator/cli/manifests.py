@@ -1,4 +1,7 @@
-"""Manifest files: YAML documents with the lines they came from. Edge: reads files. Called by the commands."""
+"""Manifest files: YAML documents with the lines they came from. Edge: reads files. Called by the commands.
+
+A `List`, as `dynamo get -o yaml` and `kubectl get -o yaml` print it, stands for the objects in it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,15 @@ import yaml
 
 from dynamo_operator.local.errors import Refused
 
+if yaml.__with_libyaml__:
+    from yaml import CSafeLoader as SafeLoader  # ten times as fast
+else:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+MOST_BYTES = 64 * 2**20
+"""Thousands of graphs; an API server takes at most 1.5 MiB for one."""
+MOST_LEVELS = 200
+"""Kubernetes' own objects have some twenty; libyaml's reader goes down the C stack, which ends without an exception."""
 MOST_VALUES = 200_000
 """Far beyond any graph; a short file of nested aliases can unfold to billions."""
 
@@ -39,7 +51,8 @@ class Document:
 
     @property
     def title(self) -> str:
-        return f"{self.kind or 'document without a kind'} {self.name!r}"
+        name = f" {self.name!r}" if self.name else ""
+        return f"{self.kind or 'document without a kind'}{name}"
 
     @property
     def is_ours(self) -> bool:
@@ -63,7 +76,7 @@ class Document:
         return int(line) + 1
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """YAML as Kubernetes reads it: a key written twice is an error, and dates stay text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -97,25 +110,59 @@ def read_documents(file: Path) -> tuple[Document, ...]:
 
 
 def _parsed(text: bytes, file: str) -> tuple[Document, ...]:
+    if len(text) > MOST_BYTES:
+        raise Refused(f"{file} has {len(text):,} bytes; allowed: at most {MOST_BYTES:,}", "is it a manifest?")
     try:
-        documents = tuple(_documents(text.decode(), file))
+        decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(f"{file} is not UTF-8 text: byte {error.start} is {text[error.start]:#04x}") from None
+    try:
+        documents = tuple(_documents(decoded, file))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise Refused(f"{file}{where}: not valid YAML: {error.problem or error.context}") from None
+        raise _not_yaml(error, decoded, file) from None
     except RecursionError:
-        raise Refused(f"{file}: nested too deeply, or an alias that holds itself") from None
+        raise Refused(f"{file}: an alias holds itself") from None
     except yaml.YAMLError as error:
-        raise Refused(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from None
+        where = (
+            _place(decoded, foreign.start()) if (foreign := yaml.reader.Reader.NON_PRINTABLE.search(decoded)) else ""
+        )
+        raise Refused(f"{file}{where}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not documents:
         raise Refused(f"{file} holds no YAML document")
     return documents
 
 
+def _not_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> Refused:
+    """With the character that is in the way, and what it probably means."""
+    mark = error.problem_mark or error.context_mark
+    lines = text.splitlines()
+    rest = lines[mark.line][mark.column :] if mark and mark.line < len(lines) else ""
+    hint = ""
+    if rest.startswith("\t"):
+        hint = "YAML takes spaces for indentation, not tabs"
+    elif mark and mark.line < len(lines) and "{{" in lines[mark.line]:
+        hint = "is it a template? fill it in first, for example with: helm template"
+    where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+    at = f" at {rest[0]!r}" if rest else ""
+    return Refused(f"{file}{where}: not valid YAML: {error.problem or error.context}{at}", hint)
+
+
+def _place(text: str, position: int) -> str:
+    return f":{text.count(chr(10), 0, position) + 1}:{position - text.rfind(chr(10), 0, position)}"
+
+
+def _check_depth(text: str, file: str) -> None:
+    level = 0
+    for event in yaml.parse(text, Loader=SafeLoader):
+        level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if level > MOST_LEVELS:
+            place = f"{file}:{event.start_mark.line + 1}" if event.start_mark else file
+            raise Refused(f"{place}: nested too deeply; allowed: at most {MOST_LEVELS} levels")
+
+
 def _documents(text: str, file: str) -> list[Document]:
-    found = []
+    _check_depth(text, file)
+    found: list[Document] = []
     loader = _Loader(text)
     try:
         while loader.check_node():
@@ -127,10 +174,24 @@ def _documents(text: str, file: str) -> list[Document]:
             document = Document(file, loader.construct_document(node), node)
             if _size(document.value) > MOST_VALUES:
                 raise Refused(f"{file}: {document.title} unfolds to more than {MOST_VALUES:,} values")
-            found.append(document)
+            found += _unfolded(document)
     finally:
         loader.dispose()
     return found
+
+
+def _unfolded(document: Document) -> list[Document]:
+    """The objects of a List, each with its own lines; any other document is itself."""
+    items = document.value.get("items")
+    written = next((value for key, value in document.root.value if key.value == "items"), None)
+    if document.kind != "List" or not isinstance(items, list) or written is None:
+        return [document]
+    nodes = written.value
+    for item, node in zip(items, nodes, strict=True):
+        if not isinstance(item, Mapping):
+            place = f"{document.file}:{node.start_mark.line + 1}"
+            raise Refused(f"{place}: an item of a List is a mapping; found a {_noun(node)}")
+    return [Document(document.file, item, node) for item, node in zip(items, nodes, strict=True)]
 
 
 def _size(value: object, so_far: int = 0) -> int:

@@ -100,13 +100,19 @@ def test_a_refused_graph_leaves_no_trace(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    render = subprocess.Popen(
-        [DYNAMO, "render", "-f", EXAMPLE, "-n", "shop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert render.stdout is not None
-    render.stdout.close()
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["render", "-f", EXAMPLE, "-n", "shop"], id="in-the-middle"),
+        pytest.param(["version"], id="before-a-short-answer"),
+    ],
+)
+def test_a_closed_pipe_ends_a_command_without_a_word(arguments: list[str]) -> None:
+    pipe, env = subprocess.PIPE, {"PATH": "/usr/bin:/bin"}  # with Python's own buffering
+    command = subprocess.Popen([DYNAMO, *arguments], stdout=pipe, stderr=pipe, text=True, env=env)
+    assert command.stdout is not None
+    command.stdout.close()
 
-    _, errors = render.communicate(timeout=20)
+    _, errors = command.communicate(timeout=20)
 
-    assert errors == ""
+    assert (command.returncode, errors) == (141, ""), "as a shell tells of a program that a closed pipe ended"

@@ -73,17 +73,19 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
     ("content", "message"),
     [
         pytest.param("a: 1\nb: [1, 2\nc: 3\n", r"graph\.yaml:3:2: not valid YAML", id="syntax"),
-        pytest.param("a:\n\t- 1\n", r"graph\.yaml:2:1: not valid YAML", id="tab"),
+        pytest.param("a:\n\t- 1\n", r"graph\.yaml:2:1: not valid YAML: .* at '\\t'", id="tab"),
         pytest.param("spec:\n  a: 1\n  a: 2\n", r"graph\.yaml:3:3: .*'a' is written twice", id="key-written-twice"),
         pytest.param("a: !!python/object:os.system {}\n", r"graph\.yaml:1:4: not valid YAML", id="foreign-tag"),
         pytest.param("- a\n- b\n", r"graph\.yaml:1: a manifest is a mapping; found a list", id="list"),
         pytest.param("hello\n", r"a manifest is a mapping; found a plain value", id="text"),
         pytest.param(b"a: \xff\n", r"not UTF-8 text: byte 3 is 0xff", id="broken-utf-8"),
-        pytest.param(b"a: \x00\n", r"graph\.yaml: not valid YAML", id="control-character"),
+        pytest.param(b"a: 1\nb: \x00\n", r"graph\.yaml:2:4: not valid YAML", id="control-character"),
+        pytest.param("kind: List\nitems:\n  - a\n", r"graph\.yaml:3: an item of a List", id="list-of-text"),
         pytest.param("", r"holds no YAML document", id="empty"),
         pytest.param("---\n# nothing\n---\n", r"holds no YAML document", id="only-comments"),
-        pytest.param("a: &x [*x]\n", r"nested too deeply, or an alias that holds itself", id="alias-of-itself"),
-        pytest.param("a: " + "[" * 5000, r"nested too deeply", id="deep"),
+        pytest.param("a: &x [*x]\n", r"an alias holds itself", id="alias-of-itself"),
+        pytest.param("a: " + "[" * 200_000, r"graph\.yaml:1: nested too deeply; allowed: at most 200", id="deep"),
+        pytest.param("- " * 200_000 + "a", r"graph\.yaml:1: nested too deeply", id="deep-blocks"),
         pytest.param(BOMB, r"unfolds to more than 200,000 values", id="aliases-of-aliases"),
     ],
 )
@@ -122,3 +124,38 @@ def test_a_key_with_dots_and_slashes_has_its_own_line(tmp_path: Path) -> None:
     (document,) = read_documents(path)
 
     assert document.line("metadata.annotations[nvidia.com/enable-grove]") == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        pytest.param("a:\n\tb: 1\n", "spaces for indentation, not tabs", id="tab"),
+        pytest.param("metadata:\n  name: {{ .Release.Name }}\n", "helm template", id="template"),
+        pytest.param("{{- if .Values.on }}\na: 1\n", "helm template", id="template-without-a-value"),
+    ],
+)
+def test_what_is_usually_behind_broken_yaml_is_said(tmp_path: Path, content: str, hint: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        read_documents(written(tmp_path, content))
+
+    assert hint in refusal.value.hint
+
+
+def test_a_list_stands_for_its_objects_each_with_its_lines(tmp_path: Path) -> None:
+    content = "apiVersion: v1\nkind: List\nitems:\n- kind: A\n  spec:\n    a: 1\n- kind: B\n  spec:\n    b: 1\n"
+
+    first, second = read_documents(written(tmp_path, content))
+
+    assert (first.kind, second.kind) == ("A", "B")
+    assert (first.line("spec.a"), second.line("spec.b")) == (6, 9)
+
+
+def test_a_byte_order_mark_is_no_content(tmp_path: Path) -> None:
+    assert read_one(tmp_path, "\ufeffkind: A\n").kind == "A"
+
+
+def test_a_file_beyond_any_manifest_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynamo_operator.cli.manifests.MOST_BYTES", 10)
+
+    with pytest.raises(Refused, match="has 11 bytes; allowed: at most 10"):
+        read_documents(written(tmp_path, "a: 3456789\n"))
