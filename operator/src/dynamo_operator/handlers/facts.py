@@ -16,6 +16,10 @@ from dynamo_operator.validate import Context
 Served = Collection[tuple[str, str]]
 
 
+# Where one of these is lacking, admission refuses graphs that need it.
+JUDGED_BY = frozenset({INFERENCE_POOL, LEADER_WORKER_SET, POD_CLIQUE_SET})
+
+
 def is_served(kind: Kind, served: Served) -> bool:
     return (kind.api_version, kind.name) in served
 
@@ -58,5 +62,4 @@ def admission_facts(settings: Settings, served: Served) -> Context:
         has_grove=uses_grove(settings, served),
         has_leader_worker_sets=uses_leader_worker_sets(settings, served),
         has_inference_pools=is_served(INFERENCE_POOL, served),
-        has_checkpoints=bool(settings.checkpoint.enabled),
     )

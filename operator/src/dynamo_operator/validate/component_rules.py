@@ -54,7 +54,7 @@ def check_component(component: ComponentView, graph: Graph) -> Iterator[Violatio
     yield from check_switches(own_annotations)
     yield from check_pod(component)
     annotations = graph.manifest["metadata"]["annotations"]
-    yield from check_features(component, graph.context, annotations)
+    yield from check_features(component, annotations)
 
 
 def _check_type(component: ComponentView) -> Iterator[Violation]:

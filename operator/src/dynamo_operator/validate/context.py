@@ -21,8 +21,6 @@ class Context:
     has_leader_worker_sets: bool = False
     has_inference_pools: bool = False
     """The Gateway API Inference Extension is installed; endpoint pickers need it."""
-    has_checkpoints: bool = False
-    """The operator's configuration enables checkpoints."""
     namespace: str = "default"
     """Kubernetes namespace of a manifest that names none."""
     cluster_topologies: tuple[tuple[str, tuple[str, ...]], ...] | None = None

@@ -15,7 +15,6 @@ from tests.unit.operator_plane.validate.reference_graphs import memory
 from tests.unit.operator_plane.validate.reference_placement import CLIQUE, PLACED, RACK, ROLES, SET, SET_PLACED
 from tests.unit.operator_plane.validate.reference_rows import (
     ADAPTED,
-    CHECKPOINTS,
     GPU,
     GROVE,
     LWS,
@@ -181,8 +180,8 @@ CHANGED: Changed = {
     "checkpoint compatibility is revalidated on update": (
         featured(checkpoint=CHECKPOINT, gpuMemoryService={}),
         featured(checkpoint=CHECKPOINT, gpuMemoryService={}, failover={}),
-        CHECKPOINTS,
-        {f"{FEATURES}.checkpoint", f"{FEATURES}.failover"},
+        None,
+        {f"{FEATURES}.failover"},
     ),
     "first provider override can be added without lifecycle history": (a_graph(), OVERRIDDEN, GROVE, ""),
     "provider override can be removed without lifecycle status": (OVERRIDDEN, a_graph(), GROVE, ""),

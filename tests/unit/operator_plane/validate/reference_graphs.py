@@ -14,7 +14,6 @@ from tests.unit.operator_plane.validate.manifests import (
     without,
 )
 from tests.unit.operator_plane.validate.reference_rows import (
-    CHECKPOINTS,
     EXECUTOR,
     GPU,
     GROVE,
@@ -83,13 +82,8 @@ ADMITTED: Admitted = {
         graph(FEATURES, {"grove": {"forceScalingGroup": True}}),
         GROVE,
     ),
-    "v1beta1 valid checkpoint configuration reaches the webhook": (featured(checkpoint=CHECKPOINT), CHECKPOINTS),
     "v1beta1 valid GMS configuration reaches the webhook": (memory(mode="IntraPod"), None),
     "GMS accepts multiple declared client containers": (clients("loader", "main"), None),
-    "ordinary GMS snapshot combination is accepted": (
-        featured(checkpoint=CHECKPOINT, gpuMemoryService={}),
-        CHECKPOINTS,
-    ),
     "nil alpha service entry is pruned": (alpha("spec.services[gone]", None), None),
     "valid preserved alpha-only fields are accepted": (
         with_(
@@ -148,7 +142,7 @@ REFUSED: Refused = {
     ),
     "checkpoint job with checkpointRef is rejected by CEL before webhook validation": (
         featured(checkpoint={**CHECKPOINT, "job": {}}),
-        CHECKPOINTS,
+        None,
         {f"{FEATURES}.checkpoint"},
     ),
     "v1beta1 compilation cache mount requires a PVC name in the schema": (

@@ -6,6 +6,7 @@ NO_CASE = "a name within a manifest of the reference, not a case"
 NOT_SERVED = "DynamoGraphDeploymentRequest is not served"
 ACROSS_PODS = "modes across pods are refused (S17)"
 NO_TRANSFER = "a KV transfer policy that is right is refused as a whole (S2)"
+NO_CHECKPOINTS = "a checkpoint that is right is refused as a whole (S3)"
 NEEDS_IMAGES = "a container without an image is refused in both versions (W4)"
 
 LEFT_OUT: dict[str, tuple[str, ...]] = {
@@ -17,6 +18,13 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "KV-transfer cluster topology policy is valid",
         "KV-transfer cluster topology policy rejects missing topology",
         "KV-transfer cluster topology policy rejects missing domain",
+    ),
+    NO_CHECKPOINTS: (
+        "v1beta1 valid checkpoint configuration reaches the webhook",
+        "ordinary GMS snapshot combination is accepted",
+        "checkpoint without GMS is accepted",
+        "deprecated checkpoint mode with checkpointRef is accepted",
+        "checkpoint GMS clients accept intra-pod GMS",
     ),
     NEEDS_IMAGES: (
         "v1alpha1 sidecar without image reaches the webhook",

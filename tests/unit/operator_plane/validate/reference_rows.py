@@ -25,7 +25,6 @@ Changed = dict[str, tuple[Document, Document, Context | None, str | set[str]]]
 GROVE = Context(has_grove=True)
 LWS = Context(has_leader_worker_sets=True)
 POOLS = Context(has_inference_pools=True)
-CHECKPOINTS = Context(has_checkpoints=True)
 TOPOLOGY = Context(has_grove=True, cluster_topologies=(("t", ("zone", "rack", "host")),))
 WORKER = "spec.components[1]"
 ALONE = "spec.podTemplate.spec.containers[0]"

@@ -12,7 +12,6 @@ from tests.unit.operator_plane.validate.manifests import (
 )
 from tests.unit.operator_plane.validate.reference_rows import (
     ALONE,
-    CHECKPOINTS,
     DISCOVERY,
     EXECUTOR,
     GROVE,
@@ -78,20 +77,11 @@ ADMITTED: Admitted = {
     ),
     "empty dynamo namespace is accepted": (an_alpha_standalone(dynamoNamespace=""), None),
     "vLLM mp service annotation reaches the webhook": (an_alpha_standalone(annotations={EXECUTOR: "mp"}), None),
-    "checkpoint without GMS is accepted": (featured(True, checkpoint=CHECKPOINT), CHECKPOINTS),
     "disabled checkpoint with GMS is accepted": (
         featured(True, checkpoint={"enabled": False}, gpuMemoryService={}),
         None,
     ),
     "GMS extra client containers are accepted": (clients("loader", is_alone=True), None),
-    "deprecated checkpoint mode with checkpointRef is accepted": (
-        featured(True, checkpoint={**CHECKPOINT, "mode": "Auto"}),
-        CHECKPOINTS,
-    ),
-    "checkpoint GMS clients accept intra-pod GMS": (
-        featured(True, checkpoint=JOB, gpuMemoryService={"mode": "IntraPod"}),
-        CHECKPOINTS,
-    ),
     "frontend sidecar with non-conflicting containers is accepted": (
         with_(
             an_alpha_standalone(frontendSidecar={"image": IMAGE}),
@@ -199,12 +189,12 @@ REFUSED: Refused = {
     "v1beta1 EPP config on a worker is rejected by CEL": (alone("spec.eppConfig", CONFIG), None, {"spec.eppConfig"}),
     "v1beta1 checkpoint job with checkpointRef is rejected by CEL": (
         featured(True, checkpoint={**CHECKPOINT, "job": {}}),
-        CHECKPOINTS,
+        None,
         {f"{FEATURES}.checkpoint"},
     ),
     "v1beta1 checkpoint with inter-pod GMS and failover reports both errors": (
         featured(True, checkpoint=CHECKPOINT, gpuMemoryService=ACROSS, failover=ACROSS),
-        CHECKPOINTS,
+        None,
         {f"{FEATURES}.gpuMemoryService.mode", f"{FEATURES}.failover.mode", f"{FEATURES}.checkpoint"},
     ),
     "invalid vLLM service annotation is rejected by the webhook": (
@@ -214,8 +204,8 @@ REFUSED: Refused = {
     ),
     "checkpoint target container name is validated by the source schema": (
         featured(True, checkpoint={**CHECKPOINT, "targetContainerName": "Main_1"}),
-        CHECKPOINTS,
-        {f"{FEATURES}.checkpoint.targetContainerName"},
+        None,
+        {f"{FEATURES}.checkpoint.targetContainerName", f"{FEATURES}.checkpoint"},
     ),
     "GMS extra client container names are validated by the source schema": (
         with_(clients("loader", is_alone=True), f"{FEATURES}.gpuMemoryService.extraClientContainers", ["Not_A_Name"]),
@@ -224,18 +214,18 @@ REFUSED: Refused = {
     ),
     "checkpoint job with checkpointRef is rejected by source CEL": (
         an_alpha_standalone(checkpoint={**CHECKPOINT, "job": {}}),
-        CHECKPOINTS,
+        None,
         {"spec.checkpoint"},
     ),
     "checkpoint GMS clients require GMS": (
         featured(True, checkpoint=JOB),
-        CHECKPOINTS,
-        {f"{FEATURES}.checkpoint.job.gmsClientContainers"},
+        None,
+        {f"{FEATURES}.checkpoint"},
     ),
     "checkpoint GMS client names are validated by the source schema": (
         featured(True, checkpoint={"enabled": True, "job": {"gmsClientContainers": ["A_B"]}}, gpuMemoryService={}),
-        CHECKPOINTS,
-        f"{FEATURES}.checkpoint.job.gmsClientContainers[0]",
+        None,
+        {f"{FEATURES}.checkpoint.job.gmsClientContainers[0]", f"{FEATURES}.checkpoint"},
     ),
     "GMS rejects non-worker components": (
         a_standalone(type="frontend", experimental={"gpuMemoryService": {}}),
@@ -255,8 +245,8 @@ REFUSED: Refused = {
     ),
     "checkpoint GMS clients reject inter-pod GMS": (
         featured(True, checkpoint=JOB, gpuMemoryService=ACROSS),
-        CHECKPOINTS,
-        {f"{FEATURES}.gpuMemoryService.mode"},
+        None,
+        {f"{FEATURES}.gpuMemoryService.mode", f"{FEATURES}.checkpoint"},
     ),
     "inter-pod failover requires GMS": (featured(True, failover=ACROSS), None, {f"{FEATURES}.failover"}),
     "inter-pod failover requires matching GMS mode": (

@@ -59,6 +59,20 @@ GMS = a_component(
             "another name",
         ),
         wrong(
+            "checkpoint",
+            beta(f"{WORKER}.experimental", {"checkpoint": {"enabled": True, "job": {"gmsClientContainers": ["main"]}}}),
+            f"{WORKER}.experimental.checkpoint",
+            "enabled: true",
+            "enabled: false",
+        ),
+        wrong(
+            "checkpoint-of-a-service",
+            alpha("spec.services[decode].checkpoint", {"enabled": True, "checkpointRef": "c"}),
+            "spec.services[decode].checkpoint",
+            "enabled: true",
+            "enabled: false",
+        ),
+        wrong(
             "elastic-without-command",
             with_(beta(f"{MAIN}.args", ["--enable-elastic-ep"]), f"{WORKER}.multinode", {"nodeCount": 2}),
             f"{MAIN}.command",
