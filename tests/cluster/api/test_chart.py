@@ -139,6 +139,20 @@ def test_a_namespace_only_install_has_nothing_cluster_wide(chart: Chart) -> None
     assert not [each for each in documents if each["kind"].startswith("Cluster") or "Webhook" in each["kind"]]
 
 
+def test_the_log_of_a_test_outlives_it_and_its_rights_do_not(chart: Chart) -> None:
+    """`helm test --logs` reads the pod's log after the hooks of success have been deleted."""
+    metadata = [each["metadata"] | {"kind": each["kind"]} for each in chart.template()]
+    policies = {
+        each["kind"]: each["annotations"]["helm.sh/hook-delete-policy"].split(",")
+        for each in metadata
+        if (each.get("annotations") or {}).get("helm.sh/hook") == "test"
+    }
+
+    assert policies.pop("Pod") == ["before-hook-creation"]
+    assert policies.keys() == {"ServiceAccount", "Role", "RoleBinding"}
+    assert all(each == ["before-hook-creation", "hook-succeeded"] for each in policies.values())
+
+
 def test_monitors_come_where_the_cluster_knows_them_or_when_asked(chart: Chart) -> None:
     def kinds(*values: str) -> set[str]:
         return {each["kind"] for each in chart.template(*values)} & set(MONITORING)
