@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dynamo_operator.render.component_deployment import component_deployments
 from dynamo_operator.render.context import IngressDefaults, RenderContext
-from dynamo_operator.render.errors import RenderError
+from dynamo_operator.render.errors import LacksKind, RenderError
 from dynamo_operator.render.graph import render, render_component_deployment
 from dynamo_operator.render.worker_hash import worker_hash
 
 __all__ = [
     "IngressDefaults",
+    "LacksKind",
     "RenderContext",
     "RenderError",
     "component_deployments",

@@ -1,6 +1,7 @@
 """Errors of rendering.
 
 RenderError(ValueError)    a component asks for something that cannot be rendered
+  LacksKind                ... on this cluster, which does not serve a kind; on another, or later, it can
 """
 
 from __future__ import annotations
@@ -14,3 +15,7 @@ class RenderError(ValueError):
         self.component = component
         self.found = found
         self.allowed = allowed
+
+
+class LacksKind(RenderError):
+    """No change of the graph is needed: it can be rendered once the cluster serves what is lacking."""

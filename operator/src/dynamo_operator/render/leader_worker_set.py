@@ -12,7 +12,7 @@ from dynamo_operator.api import ComponentDeployment
 from dynamo_operator.render import names
 from dynamo_operator.render.container import main_container
 from dynamo_operator.render.context import RenderContext
-from dynamo_operator.render.errors import RenderError
+from dynamo_operator.render.errors import LacksKind, RenderError
 from dynamo_operator.render.multinode import Hosts, Node, Role, serves_on_every_node
 from dynamo_operator.render.network import render_service
 from dynamo_operator.render.pod import object_labels, pod_template
@@ -27,11 +27,11 @@ LONGEST_NAME = names.LONGEST_NAME - len("-99") - len("-0123456789")
 
 
 def render_leader_worker_set(deployment: ComponentDeployment, context: RenderContext) -> Document:
-    """The LeaderWorkerSet; raises RenderError where the cluster has none, or for what a group cannot be told."""
+    """The LeaderWorkerSet; raises LacksKind where the cluster has none, RenderError for what a group cannot be told."""
     component = deployment.component
     if not context.has_leader_worker_sets:
         found = f"multinode with {component.node_count} nodes"
-        raise RenderError(component.name, found, "it needs LeaderWorkerSet or Grove, and neither is there")
+        raise LacksKind(component.name, found, "it needs LeaderWorkerSet or Grove, and neither is there")
     metadata: Document = {"name": leader_worker_set_name(deployment), "labels": object_labels(deployment, context)}
     queue = _queue(deployment)
     if queue and context.gang_scheduler == VOLCANO:
