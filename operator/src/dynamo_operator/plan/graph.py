@@ -29,6 +29,7 @@ from dynamo_operator.kube.objects import (
     SERVICE_ACCOUNT,
     VIRTUAL_SERVICE,
 )
+from dynamo_operator.plan.gangs import Scaling, kept, scalings, workload_of
 from dynamo_operator.plan.intents import Intent, intents
 from dynamo_operator.plan.restart import Progress, Restart, restart_spec, restart_step
 from dynamo_operator.plan.rollout import Generation, Roll, limits, targets
@@ -93,6 +94,12 @@ class Survey:
     @property
     def is_rolling(self) -> bool:
         return any(part.workload is not None for part in self.old)
+
+    @property
+    def gang(self) -> Live | None:
+        """The set of cliques that runs the graph on Grove; None until it is there, and on the other pathway."""
+        refs = (intent.ref for intent in self.intents if intent.ref.kind == POD_CLIQUE_SET)
+        return next((self.children[ref] for ref in refs if ref in self.children), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,15 @@ def decide(seen: Survey, facts: Facts) -> Plan:
     )
 
 
+def scalings_of(seen: Survey, lives: Mapping[Ref, Live]) -> tuple[Scaling, ...]:
+    """What members of a gang are scaled to after their set is applied; `lives` are the objects as that left them."""
+    gang = seen.gang
+    if gang is None:
+        return ()
+    found = ((live_backing(seen, name), backing.replicas) for name, backing in seen.backings.items())
+    return scalings(lives.get(gang.ref, gang), ((live, replicas) for live, replicas in found if live is not None))
+
+
 def rolls_of(seen: Survey, facts: Facts) -> tuple[Roll, ...]:
     """The rollout of every worker component, those included that the graph no longer has."""
     workers = {each.name: each for each in seen.graph.components if each.is_worker}
@@ -210,16 +226,16 @@ def _generation(part: Part, facts: Facts, *, is_new: bool = False) -> Generation
 
 
 def _progress(seen: Survey) -> Mapping[str, Progress]:
-    """How far each component's restart is; on Grove the set carries all templates, and its parts the readiness."""
-    sets = [live for ref, live in seen.children.items() if ref.kind == POD_CLIQUE_SET]
-    ids = {name: id_ for live in sets for name, id_ in restart_ids(live).items()}
+    """How far each component's restart is; on Grove the set carries all templates, and its members the readiness."""
+    gang = seen.gang
+    ids = restart_ids(gang) if gang else {}
     found = {}
-    for name, backing in seen.backings.items():
-        live = seen.children.get(Ref(backing.kind, seen.root.ref.namespace, backing.names[0]))
+    for name in seen.backings:
+        live = live_backing(seen, name)
         if live is None:
             found[name] = Progress(ids.get(name), is_ready=False)
             continue
-        workload = read_workload(live)
+        workload = workload_of(live, gang)
         identifier = {**ids, **restart_ids(live)}.get(name)
         found[name] = Progress(identifier, workload.is_ready, workload.lack is Lack.STUCK)
     return found
@@ -231,6 +247,8 @@ def _adjusted(intent: Intent, seen: Survey, replicas: Mapping[str, int], restart
     if is_workload(intent.ref.kind) and intent.owner is not None and intent.owner.name in replicas:
         document = with_replicas(document, replicas[intent.owner.name])
     live = seen.children.get(intent.ref)
+    if live is not None and intent.ref.kind == POD_CLIQUE_SET:
+        document = kept(document, live.document)
     is_old = intent.owner is not None and any(intent.owner == part.deployment.ref for part in seen.old)
     ids = (restart_ids(live) if live else {}) if is_old else restart.ids
     return Intent(intent.ref, with_restart(document, ids), intent.owner)
@@ -262,6 +280,12 @@ def _removals(seen: Survey, drained: list[Part], wanted: set[Ref]) -> tuple[Live
         and live.controller_uid not in leaving
     ]
     return tuple(live for live in (*ended, *stray) if not live.is_terminating)
+
+
+def live_backing(seen: Survey, component: str) -> Live | None:
+    """The live object that runs a component of the present spec."""
+    backing = seen.backings[component]
+    return seen.children.get(Ref(backing.kind, seen.root.ref.namespace, backing.names[0]))
 
 
 def is_drained(part: Part, facts: Facts) -> bool:

@@ -14,9 +14,12 @@ from typing import Any
 
 from dynamo_operator.api import Component
 from dynamo_operator.kube import Document, Ref, ref_of
+from dynamo_operator.kube.objects import POD_CLIQUE_SET
 from dynamo_operator.plan.differences import Difference, differences
 from dynamo_operator.plan.features import gpus_per_pod
+from dynamo_operator.plan.gangs import kept
 from dynamo_operator.plan.graph import PRUNED_KINDS
+from dynamo_operator.plan.intents import Intent
 from dynamo_operator.plan.motion import Motion, motions
 from dynamo_operator.plan.rehearsal import Moment, rehearse
 from dynamo_operator.plan.side import Side
@@ -137,12 +140,17 @@ def _objects(old: Side | None, new: Side) -> Iterable[ObjectChange]:
     for ref, intent in now.items():
         if ref not in was:
             yield ObjectChange("create", ref)
-        elif fields := differences(was[ref].document, intent.document):
+        elif fields := differences(was[ref].document, _applied(intent, was[ref].document)):
             yield ObjectChange("change", ref, fields)
     for ref, intent in was.items():
         # Claims hold data and stay; shared objects stay as long as another graph asks for them.
         if ref not in now and ref.kind in PRUNED_KINDS and intent.owner is not None:
             yield ObjectChange("delete", ref)
+
+
+def _applied(intent: Intent, existing: Document) -> Document:
+    """What is applied where the older object exists: a set of Grove's keeps what its members began with."""
+    return kept(intent.document, existing) if intent.ref.kind == POD_CLIQUE_SET else intent.document
 
 
 def _change(motion: Motion, old: Side | None, new: Side) -> ComponentChange:

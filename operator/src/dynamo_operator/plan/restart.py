@@ -73,7 +73,8 @@ def restart_step(
     stuck = [name for name in waiting if components[name].id == spec.id and components[name].is_stuck]
     if stuck:
         return Restart(kept, {"observedID": spec.id, "phase": "Failed", "inProgress": stuck})
-    chosen = waiting if spec.is_parallel else waiting[:1]
+    begun = [name for name in waiting if components[name].id == spec.id]
+    chosen = waiting if spec.is_parallel else begun or waiting[:1]
     status = {"observedID": spec.id, "phase": "Restarting", "inProgress": chosen}
     return Restart({**kept, **dict.fromkeys(chosen, spec.id)}, status)
 

@@ -9,10 +9,11 @@ from typing import Any
 from dynamo_operator.kube import Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, LEADER_WORKER_SET
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.graph import Facts, Plan, Survey, is_drained
+from dynamo_operator.plan.gangs import gang_trouble, is_replaced, workload_of
+from dynamo_operator.plan.graph import Facts, Plan, Survey, is_drained, live_backing
 from dynamo_operator.plan.rollout import serving_hash
 from dynamo_operator.plan.status import Report, Standing
-from dynamo_operator.plan.workloads import Workload, read_workload
+from dynamo_operator.plan.workloads import read_workload
 from dynamo_operator.render import component_deployments, names, worker_hash
 
 CURRENT_HASHES = ("nvidia.com/current-worker-hash", "nvidia.com/current-worker-hash-v2")
@@ -21,6 +22,8 @@ CURRENT_HASHES = ("nvidia.com/current-worker-hash", "nvidia.com/current-worker-h
 def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live], failures: Sequence[str]) -> Report:
     """`lives` are the objects as the pass left them; the others are as the survey saw them."""
     after = {**seen.children, **lives}
+    gang = after.get(seen.gang.ref) if seen.gang else None
+    kept_namespaces = _kept_namespaces(seen, gang)
     serving = serving_hash(plan.rolls)
     left = [part for part in seen.old if part.workload is not None and not is_drained(part, facts)]
     standings = []
@@ -38,9 +41,10 @@ def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live],
                 deployment=deployment.name if is_deployed else "",
                 kind=backing.kind,
                 name=backing.names[0],
-                workload=_workload(live),
+                workload=workload_of(live, gang) if live is not None else None,
                 old=tuple(read_workload(each) for each in old if each is not None),
-                runtime_namespace=f"{base}-{serving or hash8}" if hash8 else base,
+                runtime_namespace=kept_namespaces.get(name) or (f"{base}-{serving or hash8}" if hash8 else base),
+                trouble=gang_trouble(gang),
             )
         )
     return Report(tuple(standings), plan.rolls, bool(left), plan.restart, tuple(failures))
@@ -48,7 +52,7 @@ def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live],
 
 def told(report: Report, troubles: Mapping[str, str], waits: Sequence[str]) -> Report:
     """The report with what pods tell of their components, and with what has to go first."""
-    standings = (replace(each, trouble=troubles.get(each.component.name, "")) for each in report.standings)
+    standings = (replace(each, trouble=troubles.get(each.component.name) or each.trouble) for each in report.standings)
     return replace(report, standings=tuple(standings), waits=tuple(waits))
 
 
@@ -88,8 +92,16 @@ def unmanaged_rollout(seen: Survey) -> tuple[Change, ...]:
     return (Change("RollingUpdateNotSupported", message, is_warning=True),) if has_begun else ()
 
 
-def _workload(live: Live | None) -> Workload | None:
-    return read_workload(live) if live is not None else None
+def _kept_namespaces(seen: Survey, gang: Live | None) -> dict[str, str]:
+    """On Grove, where workers still serve, by component: they move together, once all workers are replaced."""
+    if gang is None:
+        return {}
+    workers = [each.name for each in seen.graph.components if each.is_worker]
+    members = [live_backing(seen, name) for name in workers]
+    if all(member is not None and is_replaced(member, gang) for member in members):
+        return {}
+    said = (seen.root.document.get("status") or {}).get("components") or {}
+    return {name: said[name]["runtimeNamespace"] for name in workers if (said.get(name) or {}).get("runtimeNamespace")}
 
 
 def _escaped(key: str) -> str:

@@ -15,11 +15,13 @@ from dynamo_operator.kube import Kind, Live
 from dynamo_operator.kube.objects import DEPLOYMENT, LEADER_WORKER_SET
 from dynamo_operator.plan.conditions import Status, Verdict, conditions
 from dynamo_operator.plan.features import GPU_SHAPE, features
+from dynamo_operator.plan.gangs import MEMBER_KINDS
 from dynamo_operator.plan.restart import Restart
 from dynamo_operator.plan.rollout import Roll
 from dynamo_operator.plan.workloads import Lack, Workload
 
 READY = "Ready"
+NOT_READY = "some_resources_are_not_ready"
 LONGEST_MESSAGE = 2000  # of the 32768 that the API allows; what does not fit helps nobody
 _ROLLING = ("Pending", "InProgress")
 _REASONS = {Lack.UPDATING: "updating", Lack.PODS: "pods_not_ready", Lack.CAPACITY: "insufficient_capacity"}
@@ -46,7 +48,7 @@ class Standing:
         """Why it is not ready, in words; empty when it is."""
         found = self.workload
         if found is None:
-            return "not created yet"
+            return self._because("not created yet")
         if self.old:
             return self._because(f"{found.serving}/{self.component.replicas} of the new generation ready")
         if found.desired != self.component.replicas:
@@ -58,7 +60,7 @@ class Standing:
         """The same for its workload alone, whatever the graph wants of it."""
         found = self.workload
         if found is None:
-            return "not created yet"
+            return self._because("not created yet")
         return "" if found.is_ready else self._because(f"{found.serving}/{found.desired} ready, {found.lack}")
 
     def _because(self, lack: str) -> str:
@@ -191,11 +193,18 @@ def _graph_verdict(report: Report, *, is_rolling: bool) -> tuple[Verdict, str]:
 
 def _reason(report: Report) -> str:
     """One reason where Grove's components lack the same, which tells capacity from readiness; else the general one."""
-    lacking = [each.workload for each in report.standings if each.lack]
-    if not lacking or any(each is None or each.scheduled is None for each in lacking):
-        return "some_resources_are_not_ready"
-    reasons = {_REASONS.get(each.lack, "updating") for each in lacking if each is not None}
+    lacking = [each for each in report.standings if each.lack]
+    if not lacking or any(each.kind not in MEMBER_KINDS for each in lacking):
+        return NOT_READY
+    reasons = {_member_reason(each.workload) for each in lacking}
     return reasons.pop() if len(reasons) == 1 else "mixed_not_ready_reasons"
+
+
+def _member_reason(workload: Workload | None) -> str:
+    """A member that Grove's controller has not seen as it is now, says nothing of its pods."""
+    if workload is None or workload.scheduled is None:
+        return NOT_READY
+    return _REASONS.get(workload.lack, "updating")
 
 
 def _rolling_update(previous: Mapping[str, Any], report: Report, now: str, *, is_rolling: bool) -> Mapping[str, Any]:

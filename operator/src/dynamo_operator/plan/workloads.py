@@ -184,27 +184,37 @@ def _grove(live: Live) -> Workload:
     """A PodClique, ready by its ready pods, or a scaling group, ready by its available replicas."""
     status, desired, is_seen = _parts(live)
     is_group = live.ref.kind == POD_CLIQUE_SCALING_GROUP
+    replicas, updated, scheduled = (_count(status, key) for key in ("replicas", "updatedReplicas", "scheduledReplicas"))
     served = _count(status, "availableReplicas" if is_group else "readyReplicas")
-    updated, scheduled = _count(status, "updatedReplicas"), _count(status, "scheduledReplicas")
-    if not is_seen or updated < desired:
-        lack = Lack.UPDATING if is_seen and scheduled >= desired else Lack.CAPACITY
-        lack = lack if is_seen else Lack.UPDATING
-    elif served < desired:
-        lack = Lack.CAPACITY if scheduled < desired else Lack.PODS
-    else:
+    if not is_seen:
+        lack = Lack.UPDATING
+    elif desired == 0 or replicas == updated == served == desired:
         lack = Lack.NOTHING
+    elif _lacks_room(status, scheduled, desired):
+        lack = Lack.CAPACITY
+    else:
+        lack = Lack.PODS if replicas == updated == desired else Lack.UPDATING
     return Workload(
         kind=live.ref.kind,
         name=live.ref.name,
         desired=desired,
-        replicas=_count(status, "replicas"),
-        updated=updated,
+        replicas=replicas,
+        updated=updated if is_seen else 0,
         ready=None if is_group else served,
         available=served if is_group else None,
-        scheduled=scheduled,
+        scheduled=scheduled if is_seen else None,
         lack=lack,
         is_drained=False,
     )
+
+
+def _lacks_room(status: Mapping[str, Any], scheduled: int, desired: int) -> bool:
+    """Pods that are held back or have no node: Grove says so in conditions, of which one keeps a name of old."""
+    found = [_condition(status, kind) for kind in ("PodCliqueScheduled", "MinAvailableBreached")]
+    is_said = any(
+        each.get("status") == "False" and str(each.get("reason")).startswith("InsufficientScheduled") for each in found
+    )
+    return is_said or _count(status, "scheduleGatedReplicas") > 0 or 0 < scheduled < desired
 
 
 def _parts(live: Live) -> tuple[Mapping[str, Any], int, bool]:
@@ -213,7 +223,8 @@ def _parts(live: Live) -> tuple[Mapping[str, Any], int, bool]:
     replicas = (live.document.get("spec") or {}).get("replicas")
     observed = status.get("observedGeneration")
     # LeaderWorkerSets of older releases report no generation; their status is taken as it is once there is one.
-    is_seen = bool(status) if observed is None and live.ref.kind != DEPLOYMENT else (observed or 0) >= live.generation
+    is_trusted = observed is None and live.ref.kind == LEADER_WORKER_SET
+    is_seen = bool(status) if is_trusted else (observed or 0) >= live.generation
     return status, 1 if replicas is None else int(replicas), is_seen
 
 

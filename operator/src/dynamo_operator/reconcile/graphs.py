@@ -20,7 +20,7 @@ from dynamo_operator.kube.objects import (
 )
 from dynamo_operator.plan.changes import graph_changes
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.graph import Plan, Survey, decide, survey
+from dynamo_operator.plan.graph import Plan, Survey, decide, scalings_of, survey
 from dynamo_operator.plan.intents import is_shared
 from dynamo_operator.plan.standings import generation_annotations, report_of, told, unmanaged_rollout
 from dynamo_operator.plan.status import READY, Report, component_deployment_status, graph_status, refused_status
@@ -31,6 +31,7 @@ from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.rolling import Look, RolloutLookout
 from dynamo_operator.reconcile.roots import root_of
+from dynamo_operator.reconcile.scaling import scale
 from dynamo_operator.reconcile.sharing import tidy, wanting
 from dynamo_operator.reconcile.surroundings import (
     CHILD_KINDS,
@@ -93,6 +94,7 @@ class GraphController:
         )
         done = await carry_out(self._kube, self._store, live, plan.intents)
         done.failures.update(keys)
+        await scale(self._kube, scalings_of(seen, done.lives), done)
         await remove(self._kube, plan.removals)
         for removed in plan.removals:
             self._reporter.forget(removed.ref)

@@ -8,7 +8,7 @@ import pytest
 
 from dynamo_operator.api import Component
 from dynamo_operator.kube import Live
-from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH, POD_CLIQUE
+from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH
 from dynamo_operator.plan.changes import Urgency, graph_changes, urgency
 from dynamo_operator.plan.features import features, served_model
 from dynamo_operator.plan.restart import Restart
@@ -87,11 +87,6 @@ def verdict(report: Report) -> tuple[str, str, str]:
 )
 def test_graph_is_ready_only_when_all_of_it_is(report: Report, expected: tuple[str, str, str]) -> None:
     assert verdict(report) == expected
-
-
-def test_grove_tells_capacity_from_readiness() -> None:
-    clique = a_live(POD_CLIQUE, spec={"replicas": 2}, status={"observedGeneration": 1, "updatedReplicas": 2})
-    assert verdict(a_report(a_standing(clique)))[2] == "insufficient_capacity"
 
 
 def test_condition_keeps_the_time_since_when_it_holds() -> None:

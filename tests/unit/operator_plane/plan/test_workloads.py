@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.kube import Live
-from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD_CLIQUE, POD_CLIQUE_SCALING_GROUP
+from dynamo_operator.kube.objects import LEADER_WORKER_SET
 from dynamo_operator.plan.workloads import RESTARTED_AT, Lack, read_workload, restart_ids, with_restart
 from dynamo_operator.render import names
 from tests.unit.operator_plane.plan.lives import a_deployment, a_live
@@ -64,37 +64,6 @@ AVAILABLE = [{"type": "Available", "status": "True"}]
     ],
 )
 def test_leader_worker_set_is_ready_with_all_its_groups(live: Live, lack: Lack) -> None:
-    assert read_workload(live).lack is lack
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "lack"),
-    [
-        pytest.param(
-            POD_CLIQUE, {"readyReplicas": 2, "updatedReplicas": 2, "scheduledReplicas": 2}, Lack.NOTHING, id="c"
-        ),
-        pytest.param(
-            POD_CLIQUE, {"readyReplicas": 1, "updatedReplicas": 2, "scheduledReplicas": 1}, Lack.CAPACITY, id="cc"
-        ),
-        pytest.param(
-            POD_CLIQUE, {"readyReplicas": 1, "updatedReplicas": 2, "scheduledReplicas": 2}, Lack.PODS, id="cp"
-        ),
-        pytest.param(
-            POD_CLIQUE_SCALING_GROUP,
-            {"availableReplicas": 2, "updatedReplicas": 2, "scheduledReplicas": 2},
-            Lack.NOTHING,
-            id="g",
-        ),
-        pytest.param(
-            POD_CLIQUE_SCALING_GROUP,
-            {"availableReplicas": 2, "updatedReplicas": 1, "scheduledReplicas": 2},
-            Lack.UPDATING,
-            id="gu",
-        ),
-    ],
-)
-def test_groves_parts_are_ready_when_updated_and_serving(kind: Any, status: dict[str, int], lack: Lack) -> None:
-    live = a_live(kind, spec={"replicas": 2}, status={"observedGeneration": 1, **status})
     assert read_workload(live).lack is lack
 
 

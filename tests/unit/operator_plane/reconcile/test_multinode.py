@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from dynamo_operator.kube import Document, Ref
-from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD_CLIQUE, POD_CLIQUE_SET
+from dynamo_operator.kube import Document
+from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD_CLIQUE_SET
 from dynamo_operator.render import RenderContext
-from tests.unit.operator_plane.reconcile.operators import NAMESPACE, Operator, graph_ref, ready_condition, status_of
+from tests.unit.operator_plane.reconcile.operators import Operator, graph_ref, ready_condition, status_of
 from tests.unit.operator_plane.reconcile.world import World
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
 
@@ -57,25 +53,6 @@ async def test_without_an_orchestrator_the_graph_says_what_is_missing() -> None:
     assert "Worker" in ready_condition(world)["message"]
 
 
-@pytest.mark.parametrize(("ready", "state"), [(2, "successful"), (1, "pending")])
-async def test_grove_graph_is_ready_with_its_cliques(ready: int, state: str) -> None:
-    world = World()
-    world.put(a_graph_document(a_component(replicas=2)))
-    operator = Operator(world, context=RenderContext(namespace="", has_grove=True))
-    await operator.reconcile()
-    (gang,) = world.seen(POD_CLIQUE_SET)
-    world.put(a_clique(gang.uid, ready))
-
-    for _ in range(2):
-        await operator.reconcile()
-        operator.now_s += 11
-
-    assert status_of(world)["state"] == state
-    assert status_of(world)["components"]["Worker"]["componentKind"] == "PodClique"
-    clique = world.objects[Ref(POD_CLIQUE, NAMESPACE, "g-0-worker")]
-    assert operator.graphs.roots_of(clique, operator.view) == (graph_ref(),)
-
-
 async def test_change_of_workers_on_grove_is_groves() -> None:
     world = World()
     operator = Operator(world, context=RenderContext(namespace="", has_grove=True))
@@ -88,20 +65,3 @@ async def test_change_of_workers_on_grove_is_groves() -> None:
     (gang,) = world.seen(POD_CLIQUE_SET)
     assert "engine-two" in str(gang.document["spec"])
     assert [each.reason for each in world.happened].count("RollingUpdateNotSupported") == 1
-
-
-def a_clique(owner_uid: str, ready: int) -> dict[str, Any]:
-    owner = {
-        "apiVersion": "grove.io/v1alpha1",
-        "kind": "PodCliqueSet",
-        "name": "g",
-        "uid": owner_uid,
-        "controller": True,
-    }
-    return {
-        "apiVersion": "grove.io/v1alpha1",
-        "kind": "PodClique",
-        "metadata": {"name": "g-0-worker", "ownerReferences": [owner]},
-        "spec": {"replicas": 2},
-        "status": {"observedGeneration": 1, "readyReplicas": ready, "updatedReplicas": 2, "scheduledReplicas": 2},
-    }
