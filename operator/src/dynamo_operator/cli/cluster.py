@@ -31,6 +31,9 @@ CONNECT_S = 5.0
 PAGE_SIZE = 500
 AT_ONCE = 16
 
+_LOGIN_FAILURES = (ConfigError, OSError, ValueError, LookupError, TypeError)
+"""A login program that is missing, fails, or does not answer with a token."""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -131,7 +134,7 @@ class Cluster:
                 yield from response.iter_lines()
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
-        except (ConfigError, OSError) as error:
+        except _LOGIN_FAILURES as error:
             raise self._without_credentials(error) from error
 
     def side_by_side(self, ask: Callable[[T], U], about: Iterable[T]) -> list[U]:
@@ -150,7 +153,7 @@ class Cluster:
             response = self._http.get(path, params={name: text for name, text in (query or {}).items() if text})
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
-        except (ConfigError, OSError) as error:  # a program that should fetch a token is missing, or fails
+        except _LOGIN_FAILURES as error:
             raise self._without_credentials(error) from error
         if response.status_code in {401, 403}:
             raise self._refused(response, right or (f"list {about.plural}" if about else ""))
@@ -192,14 +195,17 @@ class Cluster:
                 return Refused(said)
 
     def _without_credentials(self, error: Exception) -> Refused:
-        return Refused(f"no credentials for {self.url}: {error}", "does kubectl get namespaces work?")
+        reason = (
+            " ".join(str(error).split())[:300] if isinstance(error, ConfigError | OSError) else "no token in its answer"
+        )
+        return Refused(f"the login for {self.url} failed: {reason}", "does kubectl get namespaces work?")
 
     def _unreachable(self, error: httpx2.TransportError) -> Refused:
         reason = str(error) or type(error).__name__
-        return Refused(
-            f"the cluster at {self.url} does not answer: {reason}",
-            "is it running, and is this the right one? --context and --kubeconfig choose another",
-        )
+        hint = "is it running, and is this the right one? --context and --kubeconfig choose another"
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            hint = "the certificate-authority in the kubeconfig is not the one of this cluster; was it made anew?"
+        return Refused(f"the cluster at {self.url} does not answer: {reason}", hint)
 
 
 def check_name(name: str) -> None:
@@ -210,10 +216,11 @@ def check_name(name: str) -> None:
 
 def connect(target: Target, *, everywhere: bool = False) -> Cluster:
     """Raises Refused where nothing says how to reach a cluster. Asks nothing yet."""
-    if target.namespace and not is_label(target.namespace):
-        raise Refused(f"--namespace: found {target.namespace!r}", f"allowed: {LABEL_FORM}")
     config = resolve(target, os.environ, Path.home())
     namespace = "" if everywhere else target.namespace or config.namespace
+    if namespace and not is_label(namespace):
+        where = "--namespace" if target.namespace else f"namespace of the context {config.context_name}"
+        raise Refused(f"{where}: found {namespace!r}", f"allowed: {LABEL_FORM}")
     parameters = ConnectionParams(timeout=httpx2.Timeout(DEADLINE_S, connect=CONNECT_S))
     try:
         http = Client(config, parameters)
@@ -237,4 +244,5 @@ def _message(response: httpx2.Response) -> str:
         status: Any = msgspec.json.decode(response.content)
         return str(status["message"])[:500]
     except (msgspec.DecodeError, KeyError, TypeError):
-        return f"the API server answered {response.status_code}"
+        text = " ".join(response.text.split())[:200]
+        return f"the API server answered {response.status_code}" + (f": {text}" if text.isprintable() and text else "")

@@ -18,6 +18,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
+from dynamo_operator.cli.credentials import check_cluster, check_names, usable_user
 from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
 
@@ -31,16 +32,22 @@ def resolve(target: Target, env: Mapping[str, str], home: Path) -> SingleConfig:
     merged = _merged(files)
     try:
         config = KubeConfig.from_dict(merged, fname=files[0]) if files else KubeConfig.from_service_account()
+        if files:
+            check_names(config, target.context, files[0])
         found = config.get(target.context)
     except (ConfigError, msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
         raise _refusal(target, files, merged, error) from error
     if found is None:
         raise Refused(f"{files[0]} names no current context", "choose one with --context")
+    user = found.user or User()
+    if files:
+        check_cluster(found.cluster, files[0])
+        user = usable_user(user, files[0])
     return SingleConfig(
         context_name=found.context_name,
         context=found.context,
         cluster=found.cluster,
-        user=found.user or User(),
+        user=user,
         fname=found.fname,
     )
 
@@ -80,6 +87,9 @@ def _read(file: Path) -> Mapping[str, Any]:
         document = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         raise Refused(f"there is no kubeconfig {file}", "name another with --kubeconfig, or set KUBECONFIG") from None
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise Refused(f"the kubeconfig {file}{line} is not valid YAML: {error.problem or error.context}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise Refused(f"the kubeconfig {file} cannot be read: {reason}") from error
@@ -108,4 +118,8 @@ def _refusal(target: Target, files: list[Path], merged: Mapping[str, Any], error
         near = difflib.get_close_matches(target.context, contexts, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(contexts)}"
         return Refused(f"{files[0]} has no context {target.context!r}", hint)
+    if target.context is None and "current-context" not in merged:
+        return Refused(
+            f"the kubeconfig {files[0]} has no current-context", f"--context: {', '.join(contexts) or 'none'}"
+        )
     return Refused(f"the kubeconfig {files[0]} cannot be used: {error}")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
+from lightkube.config.client_adapter import user_auth
 
 from dynamo_operator.cli.kubeconfig import resolve
 from dynamo_operator.cli.target import Target
@@ -38,6 +41,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_home_folder(tmp_path
 def test_several_files_are_merged_and_relative_paths_start_at_their_own(tmp_path: Path) -> None:
     first = a_kubeconfig(tmp_path / "a" / "config", "one")
     second = a_kubeconfig(tmp_path / "b" / "config", "two", **{"certificate-authority": "ca.crt"})
+    (tmp_path / "b" / "ca.crt").touch()
     env = {"KUBECONFIG": f"{first}:{second}"}
 
     assert server(Target(), env, tmp_path) == "https://one"
@@ -85,3 +89,78 @@ def test_without_any_configuration_the_laptop_is_offered(tmp_path: Path) -> None
         resolve(Target(), {}, tmp_path)
 
     assert "dynamo up" in refused.value.hint
+
+
+def spoilt(tmp_path: Path, **parts: Any) -> Target:
+    """A kubeconfig with `cluster`, `user` or `context` replaced."""
+    document = {
+        "current-context": "shop",
+        "clusters": [{"name": "shop", "cluster": parts.get("cluster", {"server": "https://shop"})}],
+        "users": [{"name": "me", "user": parts.get("user", {"token": "t"})}],
+        "contexts": [{"name": "shop", "context": parts.get("context", {"cluster": "shop", "user": "me"})}],
+    }
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(document))
+    return Target(path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "hint"),
+    [
+        pytest.param(
+            {"cluster": {"server": "shop.example"}}, "found 'shop.example'", "https://HOST:PORT", id="address"
+        ),
+        pytest.param({"cluster": {"server": "https://[::1"}}, r"found 'https://\[::1'", "https://HOST", id="brackets"),
+        pytest.param(
+            {"cluster": {"server": "https://s", "certificate-authority": "ca"}},
+            "names a certificate-authority that is not there: .*/ca",
+            "",
+            id="authority",
+        ),
+        pytest.param(
+            {"user": {"client-certificate": "/no.crt"}}, "a client-certificate that is not there", "", id="file"
+        ),
+        pytest.param({"user": {"tokenFile": "/no"}}, "names a tokenFile that is not there: /no", "", id="token-file"),
+        pytest.param({"context": {"cluster": "shop", "user": "you"}}, "has no user 'you'", "it has: me", id="user"),
+        pytest.param({"context": {"cluster": "x", "user": "me"}}, "has no cluster 'x'", "it has: shop", id="cluster"),
+        pytest.param(
+            {"user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1alpha1", "command": "x"}}},
+            "wants a login program of client.authentication.k8s.io/v1alpha1",
+            "client.authentication.k8s.io/v1beta1",
+            id="old-login-program",
+        ),
+    ],
+)
+def test_what_a_kubeconfig_names_and_is_not_there_is_told(
+    tmp_path: Path, parts: dict[str, Any], words: str, hint: str
+) -> None:
+    with pytest.raises(Refused, match=words) as refused:
+        resolve(spoilt(tmp_path, **parts), {}, tmp_path)
+
+    assert hint in refused.value.hint
+
+
+def test_a_line_of_a_kubeconfig_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("a: 1\nb: [1\n")
+
+    with pytest.raises(Refused, match="config:3 is not valid YAML: "):
+        resolve(Target(tmp_path / "config"), {}, tmp_path)
+
+
+@pytest.mark.parametrize("version", ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"])
+def test_a_login_program_of_either_version_gives_the_token(tmp_path: Path, version: str) -> None:
+    program = tmp_path / "login"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os\n"
+        "asked = json.loads(os.environ['KUBERNETES_EXEC_INFO'])['apiVersion']\n"
+        "print(json.dumps({'apiVersion': asked, 'kind': 'ExecCredential', 'status': {'token': f'for {asked}'}}))\n"
+    )
+    program.chmod(0o755)
+    user = resolve(spoilt(tmp_path, user={"exec": {"apiVersion": version, "command": str(program)}}), {}, tmp_path).user
+
+    authentication = user_auth(user)
+    assert authentication is not None
+    request = next(authentication.sync_auth_flow(httpx2.Request("GET", "https://shop")))
+
+    assert request.headers["Authorization"] == f"Bearer for {version}"
