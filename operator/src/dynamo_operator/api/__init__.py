@@ -7,7 +7,7 @@ Callers: rendering, reconciling, the laptop runner. Objects of v1alpha1 are conv
 
 from __future__ import annotations
 
-from dynamo_operator.api.documents import JsonObject, freeze, thaw
+from dynamo_operator.api.documents import JsonObject, freeze, said, thaw
 from dynamo_operator.api.errors import SpecError
 from dynamo_operator.api.gangs import ComponentGang, GraphGang, ProviderOverride
 from dynamo_operator.api.parse import parse_component_deployment, parse_graph
@@ -37,5 +37,6 @@ __all__ = [
     "freeze",
     "parse_component_deployment",
     "parse_graph",
+    "said",
     "thaw",
 ]

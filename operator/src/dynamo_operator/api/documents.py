@@ -34,6 +34,25 @@ def thaw(value: Any) -> Any:
     return value
 
 
+def without_nulls(value: Any) -> Any:
+    """`value` without the keys of its mappings whose value is null, at any depth: an API server takes them for absent.
+
+    Items of lists stay, also null ones: their number says something.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, (list, tuple)):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+def said(document: JsonObject, *lists: str) -> dict[str, Any]:
+    """A plain copy of a core object without the fields that say nothing: empty texts, and `lists` without an item."""
+    return {
+        key: thaw(value) for key, value in document.items() if value != "" and not (key in lists and len(value) == 0)
+    }
+
+
 def read_object(document: JsonObject, key: str, path: str) -> JsonObject | None:
     """The mapping at `key`, or None where the key is absent or null."""
     value = document.get(key)

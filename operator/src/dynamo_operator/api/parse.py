@@ -17,6 +17,7 @@ from dynamo_operator.api.documents import (
     read_object,
     read_text,
     require_text,
+    without_nulls,
 )
 from dynamo_operator.api.errors import SpecError
 from dynamo_operator.api.gangs import read_component_gang, read_graph_gang
@@ -57,7 +58,7 @@ def parse_graph(document: JsonObject) -> Graph:
         metadata_annotations=freeze(annotations),
         annotations=freeze(read_labels(spec, "annotations", "spec")),
         labels=freeze(read_labels(spec, "labels", "spec")),
-        env=freeze(read_list(spec, "env", "spec")),
+        env=freeze(without_nulls(read_list(spec, "env", "spec"))),
         backend_framework=read_text(spec, "backendFramework", "spec"),
         components=components,
         claims=_claims(payload),
@@ -105,7 +106,8 @@ def _fragment(service: JsonObject, path: str) -> Preserved:
     )
 
 
-def _component(entry: JsonObject, path: str, preserved: Preserved) -> Component:
+def _component(written: JsonObject, path: str, preserved: Preserved) -> Component:
+    entry: JsonObject = without_nulls(written)
     pod_template = freeze(read_object(entry, "podTemplate", path) or EMPTY)
     experimental = read_object(entry, "experimental", path) or EMPTY
     model = read_object(entry, "modelRef", path)

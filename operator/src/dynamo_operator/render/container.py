@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dynamo_operator.api import ComponentDeployment, ComponentType, JsonObject, thaw
+from dynamo_operator.api import ComponentDeployment, ComponentType, JsonObject, said, thaw
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import VLLM_CACHE_PATH, default_environment, merged
 from dynamo_operator.render.epp import epp_arguments
@@ -56,7 +56,7 @@ def _laid_over(
 ) -> Container:
     container: Container = {
         **default_probes(role, runtime_version(deployment.component)),
-        **thaw(written),
+        **said(written, "command", "args"),
         "ports": _with_default_ports(role, thaw(written.get("ports") or ())),
         "env": merged(
             default_environment(deployment, context, role, str(written.get("name"))), written.get("env") or ()
@@ -71,7 +71,7 @@ def _default_command(
     """Command and arguments where the user gave none; a command of the user's comes with its own arguments."""
     if role is ComponentType.EPP:
         return {"args": epp_arguments(deployment, context)}
-    if "command" in written:
+    if written.get("command"):
         return {}
     if role is ComponentType.FRONTEND:
         return {"command": ["python3"], "args": ["-m", "dynamo.frontend"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dynamo_operator.api import Component, ComponentDeployment, ComponentType, thaw
+from dynamo_operator.api import Component, ComponentDeployment, ComponentType, said
 from dynamo_operator.render import names
 from dynamo_operator.render.container import (
     SHARED_MEMORY_VOLUME,
@@ -94,7 +94,7 @@ def _check_features(component: Component) -> None:
 
 def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Node | None) -> dict[str, Any]:
     component = deployment.component
-    written = thaw(component.pod_template.get("spec") or {})
+    written = said(component.pod_template.get("spec") or {})
     main = main_container(deployment, context)
     pod: dict[str, Any] = {
         "terminationGracePeriodSeconds": EPP_GRACE_S if component.type is ComponentType.EPP else GRACE_S,

@@ -33,6 +33,15 @@ def test_a_frozen_document_cannot_be_changed() -> None:
         frozen["a"][0] = {}
 
 
+def test_a_null_is_an_absent_value_at_any_depth() -> None:
+    nulls = {"nodeSelector": None, "tolerations": [{"key": "a", "value": None}], "volumes": None}
+    said = {"tolerations": [{"key": "a"}]}
+    written, absent = (a_graph_document(a_component(pod=pod), env=env) for pod, env in ((nulls, None), (said, [])))
+    assert parse_graph(written) == parse_graph(absent)
+    document = a_graph_document(a_component(), env=[{"name": "A", "value": "1", "valueFrom": None}])
+    assert thaw(parse_graph(document).env) == [{"name": "A", "value": "1"}]
+
+
 def test_later_changes_of_the_document_do_not_reach_the_graph() -> None:
     document = a_graph_document()
     graph = parse_graph(document)

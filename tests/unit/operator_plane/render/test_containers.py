@@ -17,6 +17,11 @@ from tests.unit.operator_plane.render.factories import a_component, a_graph, env
         pytest.param("frontend", {}, ["python3"], ["-m", "dynamo.frontend"], id="frontend-default"),
         pytest.param("frontend", {"args": ["-m", "x"]}, ["python3"], ["-m", "x"], id="frontend-args"),
         pytest.param("frontend", {"command": ["x"]}, ["x"], None, id="frontend-command-has-its-own-args"),
+        pytest.param("frontend", {"args": []}, ["python3"], ["-m", "dynamo.frontend"], id="no-argument-is-none-given"),
+        pytest.param("frontend", {"command": None}, ["python3"], ["-m", "dynamo.frontend"], id="null-is-none-given"),
+        pytest.param(
+            "worker", {"command": [], "args": ["run"]}, ["/bin/sh", "-c"], ["run"], id="no-word-is-none-given"
+        ),
         pytest.param("worker", {}, ["/bin/sh", "-c"], None, id="worker-default"),
         pytest.param("worker", {"args": ["run"]}, ["/bin/sh", "-c"], ["run"], id="worker-args-go-to-the-shell"),
         pytest.param("worker", {"command": ["run"]}, ["run"], None, id="worker-command"),
@@ -81,6 +86,16 @@ def test_a_probe_is_replaced_as_a_whole() -> None:
     container = main_container(a_graph(a_component(main={"livenessProbe": probe})))
     assert container["livenessProbe"] == probe
     assert container["readinessProbe"]["httpGet"]["path"] == "/health"
+
+
+def test_what_says_nothing_leaves_the_default() -> None:
+    nothing = {"livenessProbe": None, "env": None, "ports": None, "imagePullPolicy": ""}
+    container = main_container(a_graph(a_component(main=nothing)))
+    assert container["livenessProbe"]["httpGet"]["path"] == "/live"
+    assert "imagePullPolicy" not in container
+    pod = pod_spec(a_graph(a_component(pod={"securityContext": None, "restartPolicy": "", "serviceAccountName": ""})))
+    assert pod["securityContext"]["fsGroup"] == 1000
+    assert (pod["restartPolicy"], pod["serviceAccountName"]) == ("Always", "g-k8s-service-discovery")
 
 
 def test_a_default_port_gives_way_to_one_of_the_same_number() -> None:

@@ -57,8 +57,15 @@ def test_a_probe_of_the_users_keeps_its_port() -> None:
     assert all(engine["livenessProbe"] == probe for engine in _engines(livenessProbe=probe))
 
 
-def test_a_probe_that_is_switched_off_stays_off() -> None:
-    assert [engine.get("livenessProbe") for engine in _engines(livenessProbe=None)] == [None, None]
+def test_engines_of_a_node_that_serves_nothing_have_no_probes() -> None:
+    part = a_component(main={**GPUS, "command": ["run"]}, multinode={}, experimental=SHARED)
+    (group,) = rendered(a_graph(part, backendFramework="sglang"), "LeaderWorkerSet", has_leader_worker_sets=True)
+    templates = group["spec"]["leaderWorkerTemplate"]
+    probed = {
+        role: ["livenessProbe" in each for each in templates[f"{role}Template"]["spec"]["containers"]]
+        for role in ("leader", "worker")
+    }
+    assert probed == {"leader": [True, True], "worker": [False, False]}
 
 
 def test_engines_without_vllm_get_none_of_its_settings() -> None:
