@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -19,10 +18,11 @@ from prometheus_client import CollectorRegistry
 
 from dynamo_operator.handlers.claims import CLAIM_NAME, Claims
 from dynamo_operator.handlers.election import Election, Timing, Unopposed
-from dynamo_operator.handlers.facts import Served, admission_facts, is_served, render_context
+from dynamo_operator.handlers.facts import JUDGED_BY, Served, admission_facts, is_served, render_context
 from dynamo_operator.handlers.feed import Feed
 from dynamo_operator.handlers.logs import start_logging
 from dynamo_operator.handlers.metrics import Metrics
+from dynamo_operator.handlers.neighbours import Neighbours, Refusals, Wanted, until_served
 from dynamo_operator.handlers.options import Process, own_process, read_options
 from dynamo_operator.handlers.queue import Queue
 from dynamo_operator.handlers.running import Operator, Parts, ServiceEnded
@@ -30,7 +30,7 @@ from dynamo_operator.handlers.serving import Page, serving
 from dynamo_operator.handlers.settings import BadSettings, Settings, load_settings
 from dynamo_operator.handlers.store import LiveStore
 from dynamo_operator.handlers.watching import Watched, Watching
-from dynamo_operator.kube import Access, Client, Kind, KubeError, NoAccess, Ref, find_access, own_namespace
+from dynamo_operator.kube import Access, Client, NoAccess, Packed, Ref, find_access, own_namespace
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, ENDPOINT_SLICE, GRAPH, LEASE, MODEL, SCALING_ADAPTER
 from dynamo_operator.reconcile import (
     ComponentDeploymentController,
@@ -49,7 +49,6 @@ from dynamo_operator.webhook import AdmissionContext, WebhookServer
 COUNTED_KINDS = (GRAPH, COMPONENT_DEPLOYMENT, SCALING_ADAPTER, MODEL)
 CALL_TIMEOUT_S = 15.0
 LEASE_DEADLINE_S = 3.0
-API_RETRY_S = 2.0
 SERVICE_ACCOUNT_NAME = "dynamo-operator"
 
 log = logging.getLogger(__name__)
@@ -97,14 +96,14 @@ async def operate(settings: Settings, access: Access, process: Process) -> None:
         http = await stack.enter_async_context(access.http_client(timeout_s=CALL_TIMEOUT_S))
         lease_http = await stack.enter_async_context(access.http_client(timeout_s=LEASE_DEADLINE_S))
         pods = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
-        served = await _until_served(Client(http), stop)
+        served = await until_served(Client(http), stop)
         if served is None:
             return
         namespace = process.namespace or own_namespace(access)
         setup = Setup(
             settings, access, process, namespace, served, http, lease_http, pods, Metrics(CollectorRegistry())
         )
-        operator = _operator(setup, _webhook(setup) if settings.server.webhook.enabled else None)
+        operator = _operator(setup)
         health, metrics = settings.server.health_probe, settings.server.metrics
         metrics_pages = {"/metrics": _metrics_page(setup.metrics)}
         await stack.enter_async_context(serving(operator.pages, port=health.port, host=health.bind_address))
@@ -114,15 +113,34 @@ async def operate(settings: Settings, access: Access, process: Process) -> None:
         log.info("stopped")
 
 
-def _operator(setup: Setup, webhook: WebhookServer | None) -> Operator:
+def _operator(setup: Setup) -> Operator:
     metrics, restricted = setup.metrics, setup.settings.namespace.restricted
     store = LiveStore()
     claims = Claims(clock=_clock, on_release=lambda name: queue.mark_all(feed.work_in(name)))
     queue = Queue(metrics, admits=claims.admits)
     leadership = _leadership(setup)
-    kube = Client(setup.http, fence=leadership.fence, on_written=lambda packed: feed.take(packed))
-    controllers = _controllers(setup, kube, store)
-    kinds = _watched_kinds(controllers, setup.served, with_claims=not restricted)
+    wanted = _wanted_kinds(with_claims=not restricted)
+    neighbours = Neighbours(Client(setup.http), wanted, setup.served, unlisted=lambda: feed.unlisted)
+
+    def note_written(packed: Packed) -> None:
+        feed.take(packed)
+        neighbours.wrote(packed)
+
+    def note_restart() -> None:
+        metrics.watching_restarted()
+        feed.begin_anew()
+        neighbours.doubt("the watches begin anew")
+
+    def note_leading(is_leading: bool) -> None:
+        """A standby does no passes, in which it would have met what came and went."""
+        metrics.led(is_leading)
+        if is_leading:
+            neighbours.doubt("begins to lead")
+
+    kube = Client(setup.http, fence=leadership.fence, on_written=note_written)
+    controllers = _controllers(setup, kube, store, neighbours)
+    # A kind that the cluster does not serve is not waited for.
+    kinds = tuple(kind for kind in sorted(wanted.kinds) if is_served(kind, setup.served))
     feed = Feed(store, queue, controllers, expected=kinds, on_change=claims.note)
     metrics.watch_store(store, COUNTED_KINDS, lambda: queue.depth)
     watched = Watched(
@@ -131,21 +149,23 @@ def _operator(setup: Setup, webhook: WebhookServer | None) -> Operator:
         field_selectors={LEASE: f"metadata.name={CLAIM_NAME}"},
         label_selectors={ENDPOINT_SLICE: names.BASE_MODEL_HASH},
     )
+    webhook = _webhook(setup, neighbours) if setup.settings.server.webhook.enabled else None
     parts = Parts(
         feed=feed,
         queue=queue,
         leadership=leadership,
-        watching=Watching(setup.access, watched, feed, clock=_clock, on_restart=metrics.watching_restarted),
+        watching=Watching(setup.access, watched, feed, clock=_clock, on_restart=note_restart),
         claim=_claim(setup) if restricted else None,
-        services={"webhook server": webhook.serve} if webhook else {},
+        services={"neighbours": neighbours.run, **({"webhook server": webhook.serve} if webhook else {})},
         questions={"webhook": webhook.answers_through_service} if webhook else {},
-        on_lead=metrics.led,
+        on_lead=note_leading,
     )
     return Operator(parts)
 
 
-def _controllers(setup: Setup, kube: Client, store: LiveStore) -> tuple[Controller, ...]:
-    surroundings = Surroundings(kube, store, render_context(setup.settings, setup.served), monotonic=_clock)
+def _controllers(setup: Setup, kube: Client, store: LiveStore, neighbours: Neighbours) -> tuple[Controller, ...]:
+    context = render_context(setup.settings, setup.served)
+    surroundings = Surroundings(kube, store, context, monotonic=_clock, on_lack=neighbours.doubt)
     return (
         GraphController(surroundings, FrontendAdmission(kube, setup.pods)),
         ComponentDeploymentController(surroundings),
@@ -154,11 +174,10 @@ def _controllers(setup: Setup, kube: Client, store: LiveStore) -> tuple[Controll
     )
 
 
-def _watched_kinds(controllers: Sequence[Controller], served: Served, *, with_claims: bool) -> tuple[Kind, ...]:
-    """A kind that the cluster does not serve is not waited for."""
-    wanted = [*COUNTED_KINDS, *(kind for controller in controllers for kind in controller.watched_kinds)]
-    wanted += [LEASE] if with_claims else []
-    return tuple(kind for kind in dict.fromkeys(wanted) if is_served(kind, served))
+def _wanted_kinds(*, with_claims: bool) -> Wanted:
+    classes = (GraphController, ComponentDeploymentController, ScalingAdapterController, ModelController)
+    kinds = {*COUNTED_KINDS, *(kind for each in classes for kind in each.watched_kinds)}
+    return Wanted(frozenset(kinds | {LEASE} if with_claims else kinds), frozenset(COUNTED_KINDS), JUDGED_BY)
 
 
 def _leadership(setup: Setup) -> Election | Unopposed:
@@ -182,7 +201,7 @@ def _lease_client(setup: Setup) -> Client:
     return Client(setup.lease_http, deadline_s=LEASE_DEADLINE_S, tries=1)
 
 
-def _webhook(setup: Setup) -> WebhookServer:
+def _webhook(setup: Setup, neighbours: Neighbours) -> WebhookServer:
     """Every replica serves, so its writes wait for no lease."""
     context = AdmissionContext(
         cluster=admission_facts(setup.settings, setup.served),
@@ -190,7 +209,7 @@ def _webhook(setup: Setup) -> WebhookServer:
         scaler_users=frozenset({f"system:serviceaccount:{setup.namespace}:{SERVICE_ACCOUNT_NAME}"}),
     )
     settings = setup.settings.webhook_settings(setup.namespace)
-    return WebhookServer(settings, Client(setup.http), lambda: context, setup.metrics)
+    return WebhookServer(settings, Client(setup.http), lambda: context, Refusals(setup.metrics, neighbours))
 
 
 def _metrics_page(metrics: Metrics) -> Callable[[], Awaitable[Page]]:
@@ -198,18 +217,6 @@ def _metrics_page(metrics: Metrics) -> Callable[[], Awaitable[Page]]:
         return Page(200, metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
 
     return page
-
-
-async def _until_served(kube: Client, stop: asyncio.Event) -> Served | None:
-    """The kinds that the API server serves, once it answers; None when stopped before."""
-    while not stop.is_set():
-        try:
-            return await kube.served()
-        except KubeError as error:
-            log.warning("waiting_for_api_server error=%r", str(error))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), timeout=API_RETRY_S)
-    return None
 
 
 def _stop_on_signals() -> asyncio.Event:

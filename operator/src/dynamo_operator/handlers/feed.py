@@ -37,7 +37,17 @@ class Feed:
         self._controllers = tuple(controllers)
         self._expected = frozenset(expected)
         self._on_change = on_change
+        self._unlisted = set(self._expected)
         self.synced = asyncio.Event()
+
+    @property
+    def unlisted(self) -> frozenset[Kind]:
+        """The expected kinds of which the watches, since they last began, have brought no list."""
+        return frozenset(self._unlisted)
+
+    def begin_anew(self) -> None:
+        """The watches end and begin again, each kind with a list."""
+        self._hand_over(self._unlisted.update, self._expected)
 
     def listed(self, kind: Kind, namespace: str, objects: list[Packed], version: int) -> None:
         self._hand_over(self._take_list, kind, namespace, objects, version)
@@ -82,6 +92,7 @@ class Feed:
         log.info("listed kind=%s objects=%d changes=%d", kind.name, len(objects), len(changes))
         for change in changes:
             self._note(change)
+        self._unlisted.discard(kind)
         if not self.synced.is_set() and all(self._store.has_listed(kind) for kind in self._expected):
             self.synced.set()
 

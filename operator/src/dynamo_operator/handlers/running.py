@@ -62,7 +62,7 @@ class Parts:
 
 
 class ServiceEnded(Exception):
-    """A part that runs as long as the process ended by itself; the message names it and why."""
+    """A part that runs as long as the process ended by itself, and with it the process; the message says why."""
 
 
 class Operator:
@@ -157,5 +157,7 @@ async def _until_stopped(stopping: asyncio.Task[bool], tasks: Sequence[asyncio.T
         for task in done & running:
             running.discard(task)
             error = task.exception()
+            if isinstance(error, ServiceEnded):
+                raise error
             if error is not None:
                 raise ServiceEnded(f"{task.get_name()}: {type(error).__name__}: {error}") from error

@@ -61,7 +61,7 @@ class ComponentDeploymentController:
             plan = decide_alone(live, self._store.controlled_by(live.uid), context)
         except (SpecError, RenderError) as error:
             status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())
-            return Outcome(await self._publish(live, status))
+            return Outcome(soonest(await self._publish(live, status), self._around.refused_again_after_s(error)))
         keys = await key_pair_failures(self._kube, live, [plan.deployment], context.mpi_secret_name)
         done = await carry_out(self._kube, self._store, live, plan.intents)
         done.failures.update(keys)

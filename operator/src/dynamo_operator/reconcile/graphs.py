@@ -86,7 +86,7 @@ class GraphController:
             context = await self._around.context_of(live.document, root.namespace)
             seen = survey(live, self._children(live), context)
         except (SpecError, RenderError) as error:
-            return await self._refuse(live, str(error))
+            return await self._refuse(live, error)
         look = await self._lookout.look(seen)
         plan = decide(seen, look.facts)
         keys = await key_pair_failures(
@@ -109,9 +109,9 @@ class GraphController:
         parents = [each for each in own if each.ref.kind in (COMPONENT_DEPLOYMENT, POD_CLIQUE_SET)]
         return [*own, *(child for parent in parents for child in self._store.controlled_by(parent.uid))]
 
-    async def _refuse(self, live: Live, message: str) -> Outcome:
-        status = refused_status(live, "ValidationFailed", message, self._reporter.now())
-        return Outcome(await self._publish(live, status))
+    async def _refuse(self, live: Live, error: SpecError | RenderError) -> Outcome:
+        status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())
+        return Outcome(soonest(await self._publish(live, status), self._around.refused_again_after_s(error)))
 
     async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> Outcome:
         now = self._reporter.now()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dynamo_operator.api import JsonObject
+from dynamo_operator.api import JsonObject, SpecError
 from dynamo_operator.kube import Kind
 from dynamo_operator.kube.objects import (
     CLAIM,
@@ -30,7 +30,7 @@ from dynamo_operator.reconcile.diagnosis import Diagnostician
 from dynamo_operator.reconcile.ports import Kube, Store
 from dynamo_operator.reconcile.pull_secrets import PullSecrets
 from dynamo_operator.reconcile.reporting import Reporter
-from dynamo_operator.render import RenderContext, names
+from dynamo_operator.render import LacksKind, RenderContext, RenderError, names
 
 FAILED_AGAIN_S = 30.0  # somebody else's object sends no event to this graph when it goes
 HINDERED_AGAIN_S = 5.0  # webhooks come back without an event to us
@@ -57,7 +57,10 @@ CHILD_KINDS: tuple[Kind, ...] = (
 
 
 class Surroundings:
-    """`context` holds the operator's configuration; its namespace is replaced by each graph's."""
+    """`context` holds the operator's configuration; its namespace is replaced by each graph's.
+
+    `on_lack` hears of kinds that a root needs and `context` says the cluster lacks.
+    """
 
     def __init__(
         self,
@@ -67,14 +70,23 @@ class Surroundings:
         *,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        on_lack: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.kube = kube
         self.store = store
         self.monotonic = monotonic
         self.reporter = Reporter(kube, wall, monotonic)
         self.diagnostician = Diagnostician(kube, wall, monotonic)
+        self._on_lack = on_lack
         self._context = context
         self._pull_secrets = PullSecrets(kube, monotonic)
+
+    def refused_again_after_s(self, error: SpecError | RenderError) -> float | None:
+        """A root that cannot be understood waits for its author; what the cluster lacks comes without an event."""
+        if not isinstance(error, LacksKind):
+            return None
+        self._on_lack(str(error))
+        return FAILED_AGAIN_S
 
     async def context_of(self, document: Mapping[str, object], namespace: str) -> RenderContext:
         """The context in which an object of a namespace is rendered."""

@@ -55,6 +55,20 @@ async def test_synced_means_that_every_kind_was_listed() -> None:
     await asyncio.wait_for(feed.synced.wait(), 5)
 
 
+async def test_a_watch_that_begins_anew_has_to_list_every_kind_again() -> None:
+    feed, _, _ = stage()
+    assert feed.unlisted == {GRAPH, DEPLOYMENT}
+    for kind in (GRAPH, DEPLOYMENT):
+        feed.listed(kind, "", [], 5)
+    await asyncio.wait_for(feed.synced.wait(), 5)
+    assert feed.unlisted == frozenset()
+    feed.begin_anew()
+    feed.listed(DEPLOYMENT, "", [], 6)
+    await asyncio.sleep(0)
+    assert feed.unlisted == {GRAPH}
+    assert feed.synced.is_set(), "what was seen of the others is still true"
+
+
 async def test_nothing_is_marked_before_the_picture_is_whole() -> None:
     feed, graphs, queue = stage()
     queue.resume([])
