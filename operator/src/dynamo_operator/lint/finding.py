@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dynamo_operator.validate.violation import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -26,4 +28,4 @@ class Finding:
         told = f" ({', '.join(facts)})" if facts else ""
         meant = f"; did you mean {self.nearest}?" if self.nearest else ""
         where = f"{self.path}: " if self.path else ""
-        return f"{where}{self.message}{told}{meant}"
+        return printable(f"{where}{self.message}{told}{meant}")

@@ -21,6 +21,8 @@ from dynamo_operator.validate import Context, load_crds, validate, warnings
 GROUP = "nvidia.com/"
 GRAPH = "DynamoGraphDeployment"
 COMPONENT = "DynamoComponentDeployment"
+_PARTS = ("components", "services")
+"""What a graph consists of, in one version and the other."""
 _LEADING_PATH = re.compile(r"(?:spec|metadata)[\w.\[\]/-]*")
 _COMPONENT_PATH = re.compile(r"spec\.components\[(\d+)\](.*)")
 _ALPHA_TAILS = (
@@ -34,8 +36,14 @@ _ALPHA_TAILS = (
 
 def is_judged(manifest: Mapping[str, Any]) -> bool:
     """Whether it is, or seems meant to be, an object of ours; others are none of this program's business."""
-    kind = str(manifest.get("kind") or "")
-    return str(manifest.get("apiVersion") or "").startswith(GROUP) or kind in load_crds()
+    kind, api_version, spec = (
+        str(manifest.get("kind") or ""),
+        str(manifest.get("apiVersion") or ""),
+        manifest.get("spec"),
+    )
+    if not kind and not api_version:
+        return isinstance(spec, Mapping) and not spec.keys().isdisjoint(_PARTS)
+    return api_version.startswith(GROUP) or kind in load_crds()
 
 
 def lint_manifest(manifest: Mapping[str, Any], context: Context) -> tuple[Finding, ...]:

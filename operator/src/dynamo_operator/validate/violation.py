@@ -32,7 +32,7 @@ class Violation:
     @property
     def place(self) -> str:
         """The path, safe to print."""
-        return _printable(self.path)
+        return printable(self.path)
 
     @property
     def explanation(self) -> str:
@@ -46,10 +46,10 @@ class Violation:
         if facts:
             line += f" ({', '.join(facts)})"
         line += f"; did you mean {self.nearest}?" if self.nearest else ""
-        return _printable(line)
+        return printable(line)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Names come from outside: a line break or terminal code in one must not reach the reader."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
