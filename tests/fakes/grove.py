@@ -27,8 +27,8 @@ class Hands(Protocol):
 
     async def make(self, document: Document) -> None: ...
 
-    async def change(self, live: Live, part: str, value: Document) -> None:
-        """Replaces `spec`, `status` or `annotations` where they differ."""
+    async def change(self, live: Live, part: str, value: Document) -> Live:
+        """Replaces `spec`, `status` or `annotations` where they differ; the object as it is then."""
         ...
 
     async def remove(self, live: Live) -> None: ...
@@ -62,7 +62,7 @@ class Grove:
                 await self._hands.make(document)
             elif live.controller_uid == gang.uid:
                 spec = {**document["spec"], "replicas": live.document["spec"]["replicas"]}
-                await self._hands.change(live, "spec", spec)
+                live = await self._hands.change(live, "spec", spec)
                 await self._hands.change(live, "annotations", document["metadata"]["annotations"])
         templates = {each["name"]: each for each in gang.document["spec"]["template"]["cliques"]}
         for group in await self._hands.find(POD_CLIQUE_SCALING_GROUP):

@@ -81,6 +81,9 @@
 - apiGroups: [grove.io]
   resources: [podcliques, podcliquescalinggroups]
   verbs: [get, list, watch]
+- apiGroups: [grove.io]
+  resources: [podcliques/scale, podcliquescalinggroups/scale]
+  verbs: [patch]
 {{- end }}
 
 {{- define "dynamo.plannerRules" }}

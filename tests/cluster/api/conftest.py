@@ -10,7 +10,9 @@ import pytest
 
 from tests.cluster.api.webhook.conftest import install
 from tests.cluster.api.webhook.running import Facts, Running, running_server, settings
+from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.local.api_only import ApiCluster, running_api_cluster
+from tests.cluster.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "whole_cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("whole-cluster"))
             item.add_marker(pytest.mark.timeout(180, func_only=True))
+
+
+@pytest.fixture(scope="module")
+def grove_cluster(api_cluster: ApiCluster, cluster_settings: Settings) -> Iterator[ApiCluster]:
+    """The API server, with Grove's kinds beside ours until these tests end: an operator would take their pathway."""
+    crds = neighbour_crds(cluster_settings.cache, Neighbour.GROVE)
+    api_cluster.install_crds(crds)
+    yield api_cluster
+    api_cluster.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in crds), timeout_s=300)
 
 
 @pytest.fixture(scope="session")

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from dynamo_operator.render import render
 from tests.cluster.api.kept import as_applied, lost
-from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster
-from tests.cluster.settings import Settings
 from tests.unit.operator_plane.render.corpus import CONTEXT, graph_of
 from tests.unit.operator_plane.render.test_grove_crds import a_full_set, graph_cases
-
-
-@pytest.fixture(scope="module")
-def grove_cluster(api_cluster: ApiCluster, cluster_settings: Settings) -> Iterator[ApiCluster]:
-    """The API server, with Grove's kinds beside ours until these tests end: an operator would take their pathway."""
-    crds = neighbour_crds(cluster_settings.cache, Neighbour.GROVE)
-    api_cluster.install_crds(crds)
-    yield api_cluster
-    api_cluster.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in crds), timeout_s=300)
 
 
 def test_every_object_of_every_manifest_is_taken_and_kept(grove_cluster: ApiCluster, api_namespace: str) -> None:

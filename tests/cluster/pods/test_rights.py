@@ -26,6 +26,8 @@ FEATURES = {
     "podcliquesets",
     "podcliques",
     "podcliquescalinggroups",
+    "podcliques/scale",
+    "podcliquescalinggroups/scale",
     "podgroups",
     "resourceclaimtemplates",
     "configmaps",

@@ -45,12 +45,12 @@ class WorldHands:
     async def make(self, document: Document) -> None:
         self._world.put(document)
 
-    async def change(self, live: Live, part: str, value: Document) -> None:
+    async def change(self, live: Live, part: str, value: Document) -> Live:
         def put(document: Document) -> None:
             holder = document["metadata"] if part == "annotations" else document
             holder[part] = value
 
-        self._world.edit(live.ref, put)
+        return self._world.edit(live.ref, put)
 
     async def remove(self, live: Live) -> None:
         self._world.drop(live.ref)
