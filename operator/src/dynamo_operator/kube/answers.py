@@ -7,7 +7,17 @@ from typing import Any
 
 import msgspec
 
-from dynamo_operator.kube.errors import Blocked, Conflict, Forbidden, Gone, Invalid, KubeError, Throttled, Unreachable
+from dynamo_operator.kube.errors import (
+    Blocked,
+    Conflict,
+    Ending,
+    Forbidden,
+    Gone,
+    Invalid,
+    KubeError,
+    Throttled,
+    Unreachable,
+)
 
 MESSAGE_LIMIT = 1000  # a condition's message may hold 32 KiB, an Event's 1 KiB
 RETRY_AFTER_DEFAULT_S = 1.0
@@ -24,7 +34,7 @@ def refusal(code: int, body: bytes, headers: Mapping[str, str]) -> KubeError:
     if _is_denial(message, status):
         return Invalid(message)
     if code == 403 and _names_cause(status, "NamespaceTerminating"):
-        return Gone(message)
+        return Ending(message)
     if code == 500 and _NOT_ASKED in message:
         return Blocked(message)
     if code == 410:

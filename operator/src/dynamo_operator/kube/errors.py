@@ -4,6 +4,7 @@ KubeError
   Conflict      409: another manager's field, an existing object, a stale resourceVersion or uid
   Forbidden     401, 403: our account may not do this
   Gone          404: no such object, namespace or kind
+  Ending        403: the namespace is being deleted, and nothing new may appear in it
   Invalid       400, 422: the API server or an admission webhook refuses the document
   Throttled     429, with what the server asks us to wait
   Unreachable   no answer, a broken one, or 5xx
@@ -28,6 +29,10 @@ class Forbidden(KubeError):
 
 class Gone(KubeError):
     """There is nothing to read or change."""
+
+
+class Ending(KubeError):
+    """Trying again never helps: the namespace goes with all that is in it. Changes and deletions are still taken."""
 
 
 class Invalid(KubeError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from dynamo_operator.kube.errors import Conflict, Gone, KubeError
+from dynamo_operator.kube.errors import Conflict, Ending, Gone, KubeError
 from dynamo_operator.kube.live import FIELD_MANAGER
 from dynamo_operator.kube.objects import EVENT, Document, Live, Ref
 
@@ -84,6 +84,8 @@ class Recorder:
             return
         try:
             count = await self._write(ref, notice, told.count, now)
+        except Ending:
+            count = told.count  # nobody reads the Events of a namespace that goes
         except KubeError as error:
             log.warning("event_not_written about=%s reason=%s error=%r", notice.about, notice.reason, str(error))
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dynamo_operator.api import SpecError
-from dynamo_operator.kube import Kind, Live, Ref
+from dynamo_operator.kube import Ending, Kind, Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
 from dynamo_operator.plan.alone import decide_alone, standing_alone
 from dynamo_operator.plan.changes import component_changes
@@ -50,14 +50,22 @@ class ComponentDeploymentController:
     async def reconcile(self, root: Ref) -> Outcome:
         live = self._store.get(root)
         if live is None:
-            self._reporter.forget(root)
-            self._around.diagnostician.forget(root)
+            self._around.forget(root)
             await tidy(self._kube, self._store, root.namespace)
             return Outcome()
         if live.is_terminating or root_of(live, self._store) != root:
             return Outcome()
+        rest_s = self._around.endings.rest_s(live)
+        if rest_s is not None:
+            return Outcome(rest_s)
         try:
-            context = await self._around.context_of(live.document, root.namespace)
+            return await self._pass(live)
+        except Ending as error:
+            return self._around.endings.note(live, error)
+
+    async def _pass(self, live: Live) -> Outcome:
+        try:
+            context = await self._around.context_of(live.document, live.ref.namespace)
             plan = decide_alone(live, self._store.controlled_by(live.uid), context)
         except (SpecError, RenderError) as error:
             status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dynamo_operator.api import SpecError
-from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Kind, Live, Ref
+from dynamo_operator.kube import Conflict, Ending, Forbidden, Gone, Invalid, Kind, Live, Ref
 from dynamo_operator.kube.objects import (
     COMPONENT_DEPLOYMENT,
     GRAPH,
@@ -76,14 +76,23 @@ class GraphController:
         live = self._store.get(root)
         if live is None:
             self._lookout.forget(root)
-            self._reporter.forget(root)
-            self._around.diagnostician.forget(root)
+            self._around.forget(root)
             await tidy(self._kube, self._store, root.namespace)
             return Outcome()
         if live.is_terminating:
             return Outcome()  # owner references and garbage collection end what it controls
+        rest_s = self._around.endings.rest_s(live)
+        if rest_s is not None:
+            return Outcome(rest_s)
         try:
-            context = await self._around.context_of(live.document, root.namespace)
+            return await self._pass(live)
+        except Ending as error:
+            return self._around.endings.note(live, error)
+
+    async def _pass(self, live: Live) -> Outcome:
+        namespace = live.ref.namespace
+        try:
+            context = await self._around.context_of(live.document, namespace)
             seen = survey(live, self._children(live), context)
         except (SpecError, RenderError) as error:
             return await self._refuse(live, error)
@@ -99,7 +108,7 @@ class GraphController:
         for removed in plan.removals:
             self._reporter.forget(removed.ref)
         if plan.removals or any(ref.kind == COMPONENT_DEPLOYMENT for ref in done.replaced):
-            await tidy(self._kube, self._store, root.namespace)
+            await tidy(self._kube, self._store, namespace)
         await self._note_generation(seen)
         return await self._report(seen, look, plan, done)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from dynamo_operator.api import JsonObject, SpecError
-from dynamo_operator.kube import Kind
+from dynamo_operator.kube import Kind, Ref
 from dynamo_operator.kube.objects import (
     CLAIM,
     CLAIM_TEMPLATE,
@@ -27,6 +27,7 @@ from dynamo_operator.kube.objects import (
     VIRTUAL_SERVICE,
 )
 from dynamo_operator.reconcile.diagnosis import Diagnostician
+from dynamo_operator.reconcile.endings import Endings
 from dynamo_operator.reconcile.ports import Kube, Store
 from dynamo_operator.reconcile.pull_secrets import PullSecrets
 from dynamo_operator.reconcile.reporting import Reporter
@@ -77,6 +78,7 @@ class Surroundings:
         self.monotonic = monotonic
         self.reporter = Reporter(kube, wall, monotonic)
         self.diagnostician = Diagnostician(kube, wall, monotonic)
+        self.endings = Endings(monotonic)
         self._on_lack = on_lack
         self._context = context
         self._pull_secrets = PullSecrets(kube, monotonic)
@@ -87,6 +89,12 @@ class Surroundings:
             return None
         self._on_lack(str(error))
         return FAILED_AGAIN_S
+
+    def forget(self, root: Ref) -> None:
+        """The root is gone."""
+        self.reporter.forget(root)
+        self.diagnostician.forget(root)
+        self.endings.forget(root)
 
     async def context_of(self, document: Mapping[str, object], namespace: str) -> RenderContext:
         """The context in which an object of a namespace is rendered."""

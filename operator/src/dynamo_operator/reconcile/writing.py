@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Ending, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
 from dynamo_operator.plan.intents import Intent, Standing, clearance, completed, is_model_service, standing
@@ -28,6 +28,7 @@ class Done:
     conflicts: objects of somebody else under a name that we need. waits: objects that could not be brought in this
     pass, `hindered` a sentence for those of them whose owner is there.
     written: references that this pass wrote. `replaced`: those of them that had existed before.
+    is_ending: the namespace goes, and what was not written yet is not tried any more.
     """
 
     lives: dict[Ref, Live] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Done:
     hindered: dict[Ref, str] = field(default_factory=dict)
     written: set[Ref] = field(default_factory=set)
     replaced: set[Ref] = field(default_factory=set)
+    is_ending: bool = False
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ class Done:
 
 
 async def carry_out(kube: Kube, store: Store, root: Live, intents: Iterable[Intent]) -> Done:
-    """Apply what `root` and the namespace own first, then what depends on it."""
+    """Apply what `root` and the namespace own first, then what depends on it; raises Ending."""
     done = Done(lives={root.ref: root})
     places = asyncio.Semaphore(CONCURRENT_WRITES)
     intents = tuple(intents)
@@ -81,6 +83,8 @@ async def remove(kube: Kube, removals: Iterable[Live]) -> None:
 
 async def _bring(kube: Kube, store: Store, intent: Intent, done: Done, places: asyncio.Semaphore) -> None:
     async with places:
+        if done.is_ending:
+            return
         owner = None
         if intent.owner is not None:
             owner = done.lives.get(intent.owner) or store.get(intent.owner)
@@ -93,6 +97,9 @@ async def _bring(kube: Kube, store: Store, intent: Intent, done: Done, places: a
             await _bring_lately_seen(kube, store, intent, uid, done)
         except (Invalid, Forbidden, Gone) as error:
             done.failures[intent.ref] = f"{intent.ref.kind.name} {intent.ref.name}: {error}"
+        except Ending:
+            done.is_ending = True
+            raise
         except Blocked as error:
             done.hinder(intent.ref, f"cannot be written: {error}")
 

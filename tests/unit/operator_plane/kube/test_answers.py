@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, KubeError, Throttled, Unreachable
+from dynamo_operator.kube import Blocked, Conflict, Ending, Forbidden, Gone, Invalid, KubeError, Throttled, Unreachable
 from dynamo_operator.kube.answers import MESSAGE_LIMIT, refusal
 
 DENIED = 'admission webhook "v.kb.io" denied the request: spec.components: too many'
@@ -22,7 +22,7 @@ DENIED = 'admission webhook "v.kb.io" denied the request: spec.components: too m
         pytest.param(403, {"message": DENIED}, Invalid, id="webhook-with-its-default-code"),
         pytest.param(500, {"message": DENIED}, Invalid, id="webhook-with-any-code"),
         pytest.param(500, {"message": 'failed calling webhook "v.kb.io"'}, Blocked, id="webhook-is-down"),
-        pytest.param(403, {"details": {"causes": [{"reason": "NamespaceTerminating"}]}}, Gone, id="namespace-goes"),
+        pytest.param(403, {"details": {"causes": [{"reason": "NamespaceTerminating"}]}}, Ending, id="namespace-goes"),
         pytest.param(404, {}, Gone, id="not-found"),
         pytest.param(405, {}, Invalid, id="method"),
         pytest.param(409, {"reason": "AlreadyExists"}, Conflict, id="exists"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from dynamo_operator.kube import Conflict, Document, Gone, KubeError, Live, Ref, Unreachable, ref_of
+import pytest
+
+from dynamo_operator.kube import Conflict, Document, Ending, Gone, KubeError, Live, Ref, Unreachable, ref_of
 from dynamo_operator.kube.events import BURST, REPEAT_S, Recorder, event_document, event_ref
 from dynamo_operator.kube.objects import GRAPH
 from dynamo_operator.reconcile import Happening
@@ -106,3 +108,14 @@ def test_an_event_lies_beside_its_object_and_has_a_valid_name() -> None:
     long = replace(NOTICE, about=Ref(GRAPH, "shop", "n" * 253))
     assert event_ref(long).namespace == "shop"
     assert len(event_ref(long).name) <= 253
+
+
+async def test_events_of_a_namespace_that_goes_are_let_go(caplog: pytest.LogCaptureFixture) -> None:
+    """Each is tried once, and nobody reads in a log that it failed."""
+    events, clock = Events(error=Ending("unable to create new content in namespace shop")), Clock()
+    recorder = Recorder(events, clock=clock)
+    for _ in range(5):
+        await recorder.record(NOTICE)
+        clock.advance(1)
+    assert events.calls == ["create"]
+    assert caplog.text == ""
