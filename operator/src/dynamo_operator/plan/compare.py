@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dynamo_operator.api.quantity import parse_quantity
 from dynamo_operator.kube import Live
-from dynamo_operator.validate.quantity import parse_quantity
 
 _IDENTITY = ("apiVersion", "kind", "status")
 _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity"})

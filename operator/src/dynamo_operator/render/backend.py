@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from dynamo_operator.api import Component, Graph
+from dynamo_operator.api.engines import engines_of
 from dynamo_operator.render.errors import RenderError
-
-_MODULE = re.compile(r"\bdynamo\.(vllm|sglang|trtllm)\b")
 
 
 def backend_frameworks(graph: Graph) -> Mapping[str, str | None]:
     """Framework by component name; None where nothing names one, as with custom workers and the mocker.
 
     Components that run no engine take the graph's, which is the first one found where none is stated.
-    Raises RenderError where a command contradicts what the graph states.
+    Raises RenderError where a command contradicts what the graph states, or starts several engines and none is stated.
     """
-    found = {component.name: _found_in_command(component) for component in graph.components}
     stated = graph.backend_framework
-    for name, framework in found.items():
-        if stated is not None and framework not in (None, stated):
-            raise RenderError(name, f"its command runs dynamo.{framework}", f"the graph's framework is {stated}")
+    found = {component.name: _found_in_command(component, stated) for component in graph.components}
     common = stated or next(filter(None, found.values()), None)
     return {name: framework or common for name, framework in found.items()}
 
 
-def _found_in_command(component: Component) -> str | None:
+def _found_in_command(component: Component, stated: str | None) -> str | None:
     """None for components that are no workers: a frontend may name an engine in a flag."""
     if not component.is_worker:
         return None
-    words = [*(component.main.get("command") or ()), *(component.main.get("args") or ())]
-    match = _MODULE.search(" ".join(map(str, words)))
-    return match.group(1) if match else None
+    found = engines_of((*(component.main.get("command") or ()), *(component.main.get("args") or ())))
+    if len(found) > 1 and stated is None:
+        modules = " and ".join(f"dynamo.{engine}" for engine in found)
+        raise RenderError(component.name, f"its command runs {modules}", "state the graph's backendFramework")
+    if len(found) == 1 and stated not in (None, *found):
+        raise RenderError(component.name, f"its command runs dynamo.{found[0]}", f"the graph's framework is {stated}")
+    return found[0] if len(found) == 1 else None

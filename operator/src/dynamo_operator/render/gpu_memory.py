@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dynamo_operator.api import ComponentDeployment
+from dynamo_operator.api.quantity import whole_number
 from dynamo_operator.api.specs import Component
 from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.failover import CONTROL_PATH, engines
@@ -84,9 +85,10 @@ def _claim_template(parent: str, component: Component) -> dict[str, Any]:
 def _gpus(component: Component) -> int:
     resources = component.main.get("resources") or {}
     found = (resources.get("limits") or {}).get(GPU_RESOURCE) or (resources.get("requests") or {}).get(GPU_RESOURCE)
-    if found is None or not str(found).isdigit() or int(found) < 1:
+    count = whole_number(found)
+    if count is None or count < 1:
         raise RenderError(component.name, f"{GPU_RESOURCE} is {found!r}", "a GPU memory service needs 1 or more")
-    return int(found)
+    return count
 
 
 def _as_client(container: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from dynamo_operator.api import ComponentType
+from dynamo_operator.api.versions import Version
 from dynamo_operator.render.environment import HTTP_PORT, NIXL_PORT, PLANNER_METRICS_PORT, SYSTEM_PORT
-from dynamo_operator.render.versions import STRICT_PREFIX, Version
+from dynamo_operator.render.versions import STRICT_PREFIX
 
 GRPC_PORT = 9002
 GRPC_HEALTH_PORT = 9003

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dynamo_operator.api.quantity import parse_quantity
 from dynamo_operator.validate.containers import check_unique
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import check_features
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.graph import check_switches
 from dynamo_operator.validate.pods import check_pod
-from dynamo_operator.validate.quantity import parse_quantity
 from dynamo_operator.validate.text_forms import (
     LABEL_FORM,
     SUBDOMAIN_FORM,
@@ -35,6 +35,9 @@ class Graph:
     context: Context
     pathway: Pathway
     backend: str
+    """The engine that the manifest states; empty where it states none."""
+    engine: str
+    """The first engine that a worker's command starts; empty where none does."""
     asks_for_version: bool
     """Whether a component must have a runtime version; a standalone component need not."""
 
@@ -45,7 +48,8 @@ def check_component(component: ComponentView, graph: Graph) -> Iterator[Violatio
     yield from _check_nodes(component, graph)
     yield from _check_grove_fields(component, graph)
     yield from _check_shared_memory(component)
-    yield from _check_compilation_cache(component, graph.backend)
+    yield from _check_engine(component, graph.backend)
+    yield from _check_compilation_cache(component, graph.backend or "".join(component.engines[:1]) or graph.engine)
     yield from _check_epp(component, graph.context)
     yield from _check_sidecar(component)
     if component.is_alpha:
@@ -118,13 +122,24 @@ def _check_shared_memory(component: ComponentView) -> Iterator[Violation]:
         yield size_field.broken("a negative size", "0 or more")
 
 
+def _check_engine(component: ComponentView, backend: str) -> Iterator[Violation]:
+    engines = component.engines
+    found = listed([f"dynamo.{engine}" for engine in engines])
+    where = component.main["command" if component.main["command"].items else "args"]
+    if len(engines) == 1 and backend not in ("", *engines):
+        yield where.broken("not the engine of spec.backendFramework", f"dynamo.{backend}", found=found)
+    elif len(engines) > 1 and not backend:
+        yield where.broken("starts more than one engine", "one engine, or spec.backendFramework", found=found)
+
+
 def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator[Violation]:
     cache = component.field["compilationCache"]
     path, claim = cache["mountPath"], cache["pvcName"]
     if claim.text and not is_label(claim.text):
         yield claim.broken("not a volume name, which rendering makes of it", LABEL_FORM)
-    if cache.is_present and not path.text and backend and backend not in CACHE_DEFAULT_BACKENDS:
-        yield path.broken(f"is required for {backend}, which has no default directory", "an absolute path")
+    if claim.text and not path.text and backend not in CACHE_DEFAULT_BACKENDS:
+        engine = backend or "an engine of unknown name"
+        yield path.broken(f"is required for {engine}, which has no default directory", "an absolute path")
 
 
 def _check_epp(component: ComponentView, context: Context) -> Iterator[Violation]:

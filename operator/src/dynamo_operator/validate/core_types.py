@@ -15,7 +15,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from dynamo_operator.validate import quantity
+from dynamo_operator.api import quantity
 from dynamo_operator.validate.core_rules import check_core_rules
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.violation import Violation, listed, nearest, shown

@@ -119,19 +119,25 @@ def _check_graph(root: Field, context: Context) -> Iterator[Violation]:
     yield from check_graph(root, components, context, pathway, is_alpha=alpha)
     namespace = root["metadata"]["namespace"].text or context.namespace
     yield from check_rendered_names(root["metadata"]["name"], components, namespace, pathway)
-    graph = Graph(root, context, pathway, root["spec"]["backendFramework"].text, asks_for_version=True)
+    backend, engine = root["spec"]["backendFramework"].text, _engine(components)
+    graph = Graph(root, context, pathway, backend, engine, asks_for_version=True)
     for component in components:
         yield from check_component(component, graph)
 
 
 def _check_standalone(root: Field, context: Context) -> Iterator[Violation]:
     alpha = is_alpha(root.mapping)
-    backend = root["spec"]["backendFramework"].text
-    graph = Graph(root, context, Pathway.COMPONENT, backend, asks_for_version=False)
+    components = components_of(root, is_alpha=alpha)
+    backend, engine = root["spec"]["backendFramework"].text, _engine(components)
+    graph = Graph(root, context, Pathway.COMPONENT, backend, engine, asks_for_version=False)
     yield from check_switches(root["metadata"]["annotations"])
-    for component in components_of(root, is_alpha=alpha):
+    for component in components:
         yield from _check_standalone_name(root["metadata"]["name"], component)
         yield from check_component(component, graph)
+
+
+def _engine(components: tuple[ComponentView, ...]) -> str:
+    return next((component.engines[0] for component in components if component.engines), "")
 
 
 def _check_standalone_name(name: Field, component: ComponentView) -> Iterator[Violation]:

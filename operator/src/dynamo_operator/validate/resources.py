@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from dynamo_operator.api.quantity import ALLOWED, parse_quantity
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.quantity import ALLOWED, parse_quantity
 from dynamo_operator.validate.text_forms import is_qualified_name
 from dynamo_operator.validate.violation import Violation, listed, nearest
 

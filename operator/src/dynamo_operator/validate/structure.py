@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from dynamo_operator.validate import quantity
+from dynamo_operator.api import quantity
 from dynamo_operator.validate.core_types import QUOTE_IT, check_core, unknown_field
 from dynamo_operator.validate.field import join
 from dynamo_operator.validate.violation import Violation, listed, nearest, shown

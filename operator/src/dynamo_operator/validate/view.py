@@ -5,9 +5,10 @@ Pure; made by `components_of`, read by the rule modules. It changes nothing and 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
+from dynamo_operator.api.engines import engines_of
+from dynamo_operator.api.versions import Version, image_version, version_of
 from dynamo_operator.convert.preserved import COMPONENT_PREFIX, GRAPH_PREFIX, preserved_spec
 from dynamo_operator.validate.field import Field
 
@@ -15,8 +16,6 @@ TYPES = ("frontend", "worker", "prefill", "decode", "planner", "epp")
 WORKER_TYPES = ("worker", "prefill", "decode")
 MAIN = "main"
 FRONTEND_SIDECAR = "sidecar-frontend"  # the container that v1alpha1's frontendSidecar becomes
-
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +80,16 @@ class ComponentView:
         adapter = self.field["scalingAdapter"]
         return adapter["enabled"].is_true if self.is_alpha else adapter.is_present
 
-    def runtime_version(self) -> tuple[int, int, int] | None:
+    def runtime_version(self) -> Version | None:
         """The override, else the version in the main image's tag; None if neither is one."""
-        tag = self.field["runtimeVersionOverride"].text or image_tag(self.main["image"].text)
-        match = _VERSION.fullmatch(tag)
-        return (int(match[1]), int(match[2]), int(match[3])) if match else None
+        override = self.field["runtimeVersionOverride"].text
+        return version_of(override) if override else image_version(self.main["image"].text)
 
-
-def image_tag(image: str) -> str:
-    """The tag of an image reference, empty without one; a registry's port is no tag."""
-    name = image.partition("@")[0].rpartition("/")[2]
-    return name.partition(":")[2]
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines that a worker's main container starts; what other components name says nothing of them."""
+        words = (*self.main["command"].items, *self.main["args"].items)
+        return engines_of(word.text for word in words) if self.is_worker else ()
 
 
 def components_of(manifest: Field, *, is_alpha: bool) -> tuple[ComponentView, ...]:

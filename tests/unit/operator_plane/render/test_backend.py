@@ -30,10 +30,20 @@ FRONTEND = _runs("F", "frontend", "python3", "-m", "dynamo.frontend", "--for", "
         ),
         pytest.param([_runs("W", "worker", "python3", "-m", "dynamo.mocker")], None, {"W": None}, id="mocker"),
         pytest.param(
-            [_runs("P", "prefill", "-m", "dynamo.vllm"), _runs("D", "decode", "-m", "dynamo.sglang"), FRONTEND],
+            [
+                _runs("P", "prefill", "python3", "-m", "dynamo.vllm"),
+                _runs("D", "decode", "python3", "-m", "dynamo.sglang"),
+                FRONTEND,
+            ],
             None,
             {"P": "vllm", "D": "sglang", "F": "vllm"},
             id="each-worker-its-own",
+        ),
+        pytest.param(
+            [_runs("W", "worker", "sh", "-c", "python3 -m dynamo.vllm & python3 -m dynamo.sglang")],
+            "sglang",
+            {"W": "sglang"},
+            id="stated-where-a-command-starts-two",
         ),
     ],
 )

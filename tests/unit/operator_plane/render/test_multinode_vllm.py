@@ -197,6 +197,14 @@ def test_sizes_that_cannot_be_read_are_refused(component: Document, found: str) 
         main_of(component, LEADER)
 
 
+@pytest.mark.parametrize("gpus", ["8.0", "8000m", "0.8e1"])
+def test_gpus_count_however_their_number_is_written(gpus: str) -> None:
+    written = line_of(several_nodes("vllm", *TP16, gpus=gpus), LEADER)
+    assert written == line_of(several_nodes("vllm", *TP16), LEADER)
+    data = line_of(several_nodes("vllm", "-dp", "16", gpus=gpus), LEADER)
+    assert data[data.index("--data-parallel-size-local") + 1] == "8"
+
+
 @pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.10gb", "amd.com/gpu", "gpu.intel.com/xe"])
 def test_gpus_of_other_kinds_count(resource: str) -> None:
     amounts = {"requests": {"cpu": "64", "rdma/ib": "64", resource: "4"}}

@@ -108,6 +108,12 @@ def test_rendered_objects_share_nothing() -> None:
             id="contradicting-engine",
         ),
         pytest.param(
+            {"main": {"command": ["sh", "-c"], "args": ["python3 -m dynamo.vllm & python3 -m dynamo.sglang"]}},
+            {},
+            "Worker: its command runs dynamo.vllm and dynamo.sglang; state",
+            id="two-engines",
+        ),
+        pytest.param(
             {"template": {"metadata": {"annotations": {"nvidia.com/deployment-strategy": "Both"}}}},
             {},
             "Worker: annotation nvidia.com/deployment-strategy is 'Both'",

@@ -73,6 +73,34 @@ GMS = a_component(
             "enabled: false",
         ),
         wrong(
+            "engine-other-than-stated",
+            with_(beta(f"{MAIN}.command", ["python3", "-m", "dynamo.vllm"]), "spec.backendFramework", "sglang"),
+            f"{MAIN}.command",
+            "dynamo.vllm",
+            "dynamo.sglang",
+        ),
+        wrong(
+            "two-engines-in-one-script",
+            beta(f"{MAIN}.args", ["python3 -m dynamo.vllm & python3 -m dynamo.trtllm"]),
+            f"{MAIN}.args",
+            "dynamo.vllm, dynamo.trtllm",
+            "one engine, or spec.backendFramework",
+        ),
+        wrong(
+            "compilation-cache-of-no-known-engine",
+            beta(f"{WORKER}.compilationCache", {"pvcName": "c"}),
+            f"{WORKER}.compilationCache.mountPath",
+            "nothing",
+            "an absolute path",
+        ),
+        wrong(
+            "tag-with-a-leading-zero",
+            beta(f"{MAIN}.image", "runtime:01.5.0"),
+            f"{WORKER}.runtimeVersionOverride",
+            'image "runtime:01.5.0"',
+            "X.Y.Z here",
+        ),
+        wrong(
             "elastic-without-command",
             with_(beta(f"{MAIN}.args", ["--enable-elastic-ep"]), f"{WORKER}.multinode", {"nodeCount": 2}),
             f"{MAIN}.command",
@@ -323,6 +351,34 @@ def test_one_wrong_thing_gives_one_violation(
     manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
 ) -> None:
     assert_only_violation(manifest, path, found, allowed, context)
+
+
+VLLM = a_component(
+    "vllm", podTemplate={"spec": {"containers": [a_container(command=["python3", "-m", "dynamo.vllm"])]}}
+)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param(beta(f"{MAIN}.image", "runtime:V1.5.0"), id="tag-with-a-capital-v"),
+        pytest.param(
+            with_(beta(f"{WORKER}.compilationCache", {"pvcName": "c"}), "spec.backendFramework", "vllm"),
+            id="cache-of-the-stated-engine",
+        ),
+        pytest.param(a_graph(VLLM, a_component(compilationCache={"pvcName": "c"})), id="cache-of-a-neighbours-engine"),
+        pytest.param(
+            with_(
+                beta(f"{MAIN}.args", ["python3 -m dynamo.vllm & python3 -m dynamo.sglang"]),
+                "spec.backendFramework",
+                "vllm",
+            ),
+            id="two-engines-of-which-one-is-stated",
+        ),
+    ],
+)
+def test_what_upstream_runs_is_accepted(manifest: dict[str, Any]) -> None:
+    assert [str(each) for each in validate(manifest)] == []
 
 
 def test_a_graphs_component_deployment_may_mount_what_its_graph_has_put_aside() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynamo_operator.api import ComponentDeployment
+from dynamo_operator.api.versions import Version
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.multinode.command import Container
@@ -16,7 +17,7 @@ from dynamo_operator.render.multinode.sglang import sglang_container
 from dynamo_operator.render.multinode.trtllm import READINESS, key_volume, trtllm_container
 from dynamo_operator.render.multinode.vllm import Launch, awaited_port, vllm_container, vllm_launch
 from dynamo_operator.render.multinode.waiting import with_waiting
-from dynamo_operator.render.versions import Version, runtime_version, version_of
+from dynamo_operator.render.versions import runtime_version, stated_version
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 PORTABLE_PLACE_SINCE = Version(1, 6, 0)
@@ -73,7 +74,7 @@ def _probed(container: Container, node: Node) -> Container:
 def _with_place(container: Container, deployment: ComponentDeployment, node: Node) -> Container:
     """Rank and leader's address under names of no orchestrator; first, so that other entries can refer to them."""
     annotations = (deployment.component.pod_template.get("metadata") or {}).get("annotations") or {}
-    origin = version_of(str(annotations.get(names.ORIGIN_VERSION) or ""))
+    origin = stated_version(str(annotations.get(names.ORIGIN_VERSION) or ""))
     if max(origin, runtime_version(deployment.component)) < PORTABLE_PLACE_SINCE:
         return container
     place = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynamo_operator.api import Component
+from dynamo_operator.api.quantity import whole_number
 from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.multinode.command import Container, given_flags, resolved
 
@@ -30,13 +31,14 @@ def gpus_per_pod(component: Component) -> int:
     resources = component.main.get("resources") or {}
     amounts = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
     found = amounts.get(GPU_RESOURCE, next((amounts[name] for name in sorted(amounts) if _is_gpu(name)), None))
-    if found is None or not str(found).isdigit() or int(found) < 1:
+    count = whole_number(found)
+    if count is None or count < 1:
         raise RenderError(
             component.name,
             "spans several nodes and asks for no whole number of GPUs",
             f"set resources.limits, for example {GPU_RESOURCE}: 8",
         )
-    return int(found)
+    return count
 
 
 def _is_gpu(resource: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from dynamo_operator.api import ComponentDeployment
+from dynamo_operator.api.versions import Version
 from dynamo_operator.render import names
 from dynamo_operator.render.environment import SYSTEM_PORT
 from dynamo_operator.render.multinode.command import (
@@ -23,7 +24,7 @@ from dynamo_operator.render.multinode.command import (
 )
 from dynamo_operator.render.multinode.hosts import Node
 from dynamo_operator.render.multinode.sizes import gpus_per_pod, parallel_size
-from dynamo_operator.render.versions import Version, version_of
+from dynamo_operator.render.versions import stated_version
 
 MASTER_PORT = 29500
 RAY_PORT = 6379
@@ -74,7 +75,7 @@ def uses_ray(deployment: ComponentDeployment) -> bool:
     if chosen in ("mp", "ray"):
         return chosen == "ray"
     origin = annotations.get(names.ORIGIN_VERSION)
-    return origin is not None and version_of(str(origin)) < MULTIPROCESSING_SINCE
+    return origin is not None and stated_version(str(origin)) < MULTIPROCESSING_SINCE
 
 
 def vllm_container(container: Container, deployment: ComponentDeployment, node: Node) -> Container:

@@ -1,4 +1,5 @@
-"""Kubernetes quantities: "500m", "8Gi", "1e3", 2. Pure; used by the resource rules.
+"""Kubernetes quantities: "500m", "8Gi", "1e3", 2. Pure; called by validation and
+rendering.
 
 The grammar is that of resource.Quantity: a decimal number with a binary (Ki..Ei), decimal (n u m k M..E) or
 exponent suffix.
@@ -33,3 +34,9 @@ def parse_quantity(value: object) -> Fraction | None:
     number, exponent, suffix = match.groups()
     scale = Fraction(10) ** int(exponent) if exponent else _SUFFIXES[suffix or ""]
     return Fraction(number) * scale
+
+
+def whole_number(value: object) -> int | None:
+    """The amount where it is a whole number, however it is written ("8", "8.0", "8000m"); None for any other value."""
+    amount = parse_quantity(value)
+    return amount.numerator if amount is not None and amount.denominator == 1 else None

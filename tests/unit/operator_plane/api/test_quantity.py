@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamo_operator.validate.quantity import parse_quantity
+from dynamo_operator.api.quantity import parse_quantity, whole_number
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,21 @@ def test_other_values_are_not_quantities(text: object) -> None:
 def test_suffixes_scale(number: int, suffix: str) -> None:
     scale = {"": 1, "k": 1000, "M": 10**6, "Ki": 1024, "Mi": 2**20, "m": Fraction(1, 1000)}[suffix]
     assert parse_quantity(f"{number}{suffix}") == number * scale
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (8, 8),
+        ("8", 8),
+        ("8.0", 8),
+        ("8000m", 8),
+        ("1e1", 10),
+        ("1k", 1000),
+        ("0.5", None),
+        ("100m", None),
+        (None, None),
+    ],
+)
+def test_a_whole_number_is_one_however_it_is_written(value: object, number: int | None) -> None:
+    assert whole_number(value) == number
