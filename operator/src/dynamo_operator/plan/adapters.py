@@ -1,7 +1,8 @@
 """What a scaling adapter does to its graph: copy the replicas that it was scaled to into its component. Pure.
 
-One adapter at most scales a component: that with the name which the graph's own rendering gives it, and only where the
-component asks for one. Every other adapter says why it does nothing.
+The copy is for those who read the graph; the graph's own pass takes the replicas from its live adapters. One adapter at
+most scales a component: that with the name which the graph's own rendering gives it, and only where the component asks
+for one. Every other adapter says why it does nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +45,19 @@ def adapters_of(graph: Live) -> tuple[Ref, ...]:
     """The adapters that may scale a graph's components, whether they exist or not."""
     namespace, name = graph.ref.namespace, graph.ref.name
     return tuple(Ref(SCALING_ADAPTER, namespace, _adapter_name(name, each["name"])) for each in _components(graph))
+
+
+def as_scaled(graph: Live, lives: Mapping[Ref, Live]) -> Mapping[str, Any]:
+    """A graph's document with the replicas of its live adapters.
+
+    The graph's own numbers are copies, and for a moment late ones: when an adapter was just scaled, or when somebody
+    applied an older manifest past the webhook.
+    """
+    spec = graph.document.get("spec")
+    listed = spec.get("components") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(listed, list):
+        return graph.document  # parsing says what is wrong with it
+    return {**graph.document, "spec": {**spec, "components": [_as_scaled(graph, each, lives) for each in listed]}}
 
 
 def scaling_of(adapter: Live, graph: Live | None) -> Scaling:
@@ -114,6 +128,14 @@ def _copying(position: int, component: Mapping[str, Any], replicas: int) -> list
         {"op": "test", "path": f"{path}/scalingAdapter", "value": component["scalingAdapter"]},
         {"op": "add", "path": f"{path}/replicas", "value": replicas},
     ]
+
+
+def _as_scaled(graph: Live, component: Any, lives: Mapping[Ref, Live]) -> Any:
+    if not isinstance(component, Mapping) or component.get("scalingAdapter") is None:
+        return component
+    name = _adapter_name(graph.ref.name, str(component.get("name")))
+    adapter = lives.get(Ref(SCALING_ADAPTER, graph.ref.namespace, name))
+    return component if adapter is None else {**component, "replicas": int(adapter.document["spec"]["replicas"])}
 
 
 def _adapter_name(graph: str, component: str) -> str:

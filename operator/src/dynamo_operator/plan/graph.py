@@ -29,6 +29,7 @@ from dynamo_operator.kube.objects import (
     SERVICE_ACCOUNT,
     VIRTUAL_SERVICE,
 )
+from dynamo_operator.plan.adapters import as_scaled
 from dynamo_operator.plan.gangs import Scaling, kept, scalings, workload_of
 from dynamo_operator.plan.intents import Intent, intents
 from dynamo_operator.plan.restart import Progress, Restart, restart_spec, restart_step
@@ -75,6 +76,7 @@ class Part:
 class Survey:
     """One look at a graph.
 
+    graph: with the replicas of its scaling adapters.
     children: all that the graph or one of its component deployments controls.
     backings: the object that runs each component of the present spec.
     current: parts of the present spec, by component; those not made yet are absent. old: earlier generations of
@@ -127,9 +129,9 @@ class Plan:
 
 def survey(root: Live, children: Iterable[Live], context: RenderContext) -> Survey:
     """Raises SpecError or RenderError where the graph cannot be understood or rendered."""
-    graph = parse_graph(root.document)
-    wanted = intents(render(graph, context), root.ref.namespace)
     by_ref = {child.ref: child for child in children}
+    graph = parse_graph(as_scaled(root, by_ref))
+    wanted = intents(render(graph, context), root.ref.namespace)
     names_wanted = {intent.ref for intent in wanted if intent.ref.kind == COMPONENT_DEPLOYMENT}
     parts = [_part(live, by_ref.values()) for live in by_ref.values() if _is_part(live, root)]
     others = [part for part in parts if part.deployment.ref not in names_wanted]
