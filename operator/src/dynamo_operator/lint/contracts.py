@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dynamo_operator.api import ComponentType, Graph
-from dynamo_operator.lint.finding import Finding
-from dynamo_operator.lint.launches import Launch, launches
+from dynamo_operator.lint.finding import Finding, works_badly
+from dynamo_operator.lint.gpus import gpus
+from dynamo_operator.lint.kv_events import kv_events
+from dynamo_operator.lint.launches import Launch, Launches, has, launches, of_type, workers
 from dynamo_operator.lint.parsers import REASONING_PARSERS, TOOL_PARSERS, nearest
 
-Launches = Sequence[Launch]
 _BLOCK_SIZE = {
     "vllm": ("--block-size",),
     "mocker": ("--block-size",),
@@ -17,11 +18,7 @@ _BLOCK_SIZE = {
     "trtllm": ("--kv-block-size",),
 }
 _MODEL = ("--served-model-name", "--model-name", "--model", "--model-path")
-_TENSOR = ("--tensor-parallel-size", "--tp-size", "--tp", "-tp")
-_PIPELINE = ("--pipeline-parallel-size", "--pp-size", "--pp", "-pp")
-_GPU_ENGINES = frozenset({"vllm", "sglang", "trtllm"})
-_EVENT_FLAG = {"vllm": "--kv-events-config", "sglang": "--kv-events-config", "trtllm": "--publish-kv-events"}
-_EVENT_FLAG_ALIASES = {"trtllm": ("--publish-kv-events", "--publish-events-and-metrics")}
+_ROUTER_BLOCK_SIZE = ("--router-block-size", "--kv-cache-block-size", "--block-size")
 
 
 def find_broken_contracts(graph: Graph) -> tuple[Finding, ...]:
@@ -32,7 +29,7 @@ def find_broken_contracts(graph: Graph) -> tuple[Finding, ...]:
 
 def block_size(_: Graph, found: Launches) -> Iterator[Finding]:
     """Prefill and decode exchange whole blocks, and a router counts in the blocks that workers cache."""
-    sized = [(each, size) for each in _workers(found) if (size := _block_size_of(each)) is not None]
+    sized = [(each, size) for each in workers(found) if (size := _block_size_of(each)) is not None]
     if not sized:
         return
     first, wanted = sized[0]
@@ -43,19 +40,18 @@ def block_size(_: Graph, found: Launches) -> Iterator[Finding]:
                 worker.args_path,
                 f"blocks of {size} tokens, while {first.component.name} has blocks of {wanted}",
             )
-    for frontend in _of_type(found, ComponentType.FRONTEND):
-        text = frontend.flag("--kv-cache-block-size") or frontend.env.get("DYN_KV_CACHE_BLOCK_SIZE", "")
+    for router in found:
+        text, path = _router_block_size(router)
         if text.isdecimal() and int(text) != wanted:
-            yield Finding(
-                "block-size",
-                frontend.args_path if frontend.has_flag("--kv-cache-block-size") else f"{frontend.path}.env",
-                f"the router counts in blocks of {text} tokens, while {first.component.name} caches blocks of {wanted}",
+            message = (
+                f"the router counts in blocks of {text} tokens, while {first.component.name} caches blocks of {wanted}"
             )
+            yield works_badly("block-size", path, message)
 
 
 def model(_: Graph, found: Launches) -> Iterator[Finding]:
-    """The two halves of a disaggregated model answer to one name."""
-    named = [(each, name) for each in _workers(found) if (name := each.flag(*_served(each))) is not None]
+    """The two halves of a disaggregated model answer to one name, and a modelRef names what its engine loads."""
+    named = [(each, name) for each in workers(found) if (name := each.flag(*_served(each))) is not None]
     prefill = [(each, name) for each, name in named if each.component.type is ComponentType.PREFILL]
     served = {name for each, name in named if each.component.type is not ComponentType.PREFILL}
     for worker, name in prefill:
@@ -64,46 +60,16 @@ def model(_: Graph, found: Launches) -> Iterator[Finding]:
             yield Finding(
                 "model", worker.args_path, f"prefills for model {name}, which nobody decodes; decoded: {allowed}"
             )
-
-
-def gpus(_: Graph, found: Launches) -> Iterator[Finding]:
-    """An engine's ranks need a GPU each."""
-    for worker in _workers(found):
-        if worker.engine not in _GPU_ENGINES:
-            continue
-        ranks = (worker.number(*_TENSOR) or 1) * (worker.number(*_PIPELINE) or 1)
-        limits, nodes = f"{worker.path}.resources.limits", worker.component.node_count
-        if (per_pod := worker.gpus()) is None:
-            if not worker.component.main.get("resources", {}).get("claims"):
-                message = f"asks for no GPU; {worker.engine} with {_ranks(ranks)} needs {ranks}"
-                yield _works_badly("gpus", limits, message)
-        elif ranks > per_pod * nodes:
-            where = f" on {nodes} nodes" if nodes > 1 else ""
-            yield Finding(
-                "gpus", limits, f"{_ranks(ranks)} of tensor and pipeline parallelism, and {per_pod} GPUs{where}"
-            )
-
-
-def kv_events(_: Graph, found: Launches) -> Iterator[Finding]:
-    """A router that follows caches needs workers that tell what they cache."""
-    if not any(_follows_events(each) for each in _of_type(found, ComponentType.FRONTEND)):
-        return
-    for worker in _workers(found):
-        if worker.component.type is ComponentType.DECODE and _has(found, ComponentType.PREFILL):
-            continue
-        flag = _EVENT_FLAG.get(worker.engine or "")
-        if flag and not worker.has_flag(*_EVENT_FLAG_ALIASES.get(worker.engine or "", (flag,))):
-            yield _works_badly(
-                "kv-events",
-                worker.args_path,
-                f"the frontend routes by cached prefixes, and {worker.engine} publishes no events without {flag}; "
-                "set it, or give the frontend --no-router-kv-events",
-            )
+    for index, each in enumerate(found):
+        names = {name for flag in _MODEL if (name := each.flag(flag))}
+        if each.component.is_worker and each.component.model_name and names and each.component.model_name not in names:
+            message = f"is {each.component.model_name}, and the engine is started with {', '.join(sorted(names))}"
+            yield works_badly("model", f"spec.components[{index}].modelRef.name", message)
 
 
 def parsers(_: Graph, found: Launches) -> Iterator[Finding]:
     """Parsers are chosen by name; a wrong one fails at the first request, not at the start."""
-    for worker in _workers(found):
+    for worker in workers(found):
         for flag, variable, known in (
             ("--dyn-tool-call-parser", "DYN_TOOL_CALL_PARSER", TOOL_PARSERS),
             ("--dyn-reasoning-parser", "DYN_REASONING_PARSER", REASONING_PARSERS),
@@ -122,30 +88,30 @@ def planner(graph: Graph, found: Launches) -> Iterator[Finding]:
     if not planners:
         return
     where = f"spec.components[{planners[0]}]"
-    if not _has(found, ComponentType.FRONTEND):
-        yield _works_badly("planner", where, "there is no frontend in the graph whose metrics the planner could read")
-    if not any(_workers(found)):
-        yield _works_badly("planner", where, "there are no workers in the graph to scale")
+    if not has(found, ComponentType.FRONTEND):
+        yield works_badly("planner", where, "there is no frontend in the graph whose metrics the planner could read")
+    if not any(workers(found)):
+        yield works_badly("planner", where, "there are no workers in the graph to scale")
     if graph.metadata_annotations.get("nvidia.com/enable-metrics") == "false":
         path = "metadata.annotations[nvidia.com/enable-metrics]"
-        yield _works_badly("planner", path, "metrics are off, and a Prometheus that the planner may ask has none")
+        yield works_badly("planner", path, "metrics are off, and a Prometheus that the planner may ask has none")
     for at, each in enumerate(found):
         if each.component.is_worker and not each.component.has_scaling_adapter:
             message = "without an adapter the planner edits the graph itself, and the next kubectl apply undoes it"
-            yield _works_badly("planner", f"spec.components[{at}].scalingAdapter", message)
+            yield works_badly("planner", f"spec.components[{at}].scalingAdapter", message)
 
 
 def roles(_: Graph, found: Launches) -> Iterator[Finding]:
     """A prefill worker's blocks go to a decode worker."""
     for index, each in enumerate(found):
-        if each.component.type is ComponentType.PREFILL and not _has(found, ComponentType.DECODE, ComponentType.WORKER):
-            yield _works_badly(
+        if each.component.type is ComponentType.PREFILL and not has(found, ComponentType.DECODE, ComponentType.WORKER):
+            yield works_badly(
                 "roles", f"spec.components[{index}].type", "prefill, and no component of the graph decodes"
             )
-    if not _has(found, ComponentType.PREFILL):
-        for worker in _of_type(found, ComponentType.DECODE):
+    if not has(found, ComponentType.PREFILL):
+        for worker in of_type(found, ComponentType.DECODE):
             if worker.flag("--disaggregation-mode") == "decode":
-                yield _works_badly("roles", worker.args_path, "decodes only, and no component of the graph prefills")
+                yield works_badly("roles", worker.args_path, "decodes only, and no component of the graph prefills")
 
 
 RULES: Mapping[str, Callable[[Graph, Launches], Iterable[Finding]]] = {
@@ -159,25 +125,9 @@ RULES: Mapping[str, Callable[[Graph, Launches], Iterable[Finding]]] = {
 }
 
 
-def _works_badly(rule: str, path: str, message: str) -> Finding:
-    return Finding(rule, path, message, is_error=False)
-
-
 def _is_global(planner: Launch) -> bool:
     """Planners of several graphs take their orders, and their metrics, from elsewhere."""
     return any("global-planner" in word for word in planner.words)
-
-
-def _workers(found: Launches) -> list[Launch]:
-    return [each for each in found if each.component.is_worker]
-
-
-def _of_type(found: Launches, component_type: ComponentType) -> list[Launch]:
-    return [each for each in found if each.component.type is component_type]
-
-
-def _has(found: Launches, *types: ComponentType) -> bool:
-    return any(each.component.type in types for each in found)
 
 
 def _block_size_of(worker: Launch) -> int | None:
@@ -189,11 +139,11 @@ def _served(worker: Launch) -> tuple[str, ...]:
     return next(((name,) for name in _MODEL if worker.has_flag(name)), ("--model",))
 
 
-def _ranks(count: int) -> str:
-    return "1 rank" if count == 1 else f"{count} ranks"
-
-
-def _follows_events(frontend: Launch) -> bool:
-    mode = frontend.flag("--router-mode") or frontend.env.get("DYN_ROUTER_MODE")
-    without = frontend.has_flag("--no-router-kv-events", "--no-kv-events")
-    return mode == "kv" and not without and frontend.env.get("DYN_ROUTER_USE_KV_EVENTS", "true").lower() != "false"
+def _router_block_size(router: Launch) -> tuple[str, str]:
+    """What a frontend or a router of its own is told, and where; empty where it is told nothing."""
+    if router.component.type is not ComponentType.FRONTEND and router.engine != "router":
+        return "", ""
+    names = _ROUTER_BLOCK_SIZE if router.engine == "router" else ("--kv-cache-block-size",)
+    if (text := router.flag(*names)) is not None:
+        return text, router.args_path
+    return router.env.get("DYN_KV_CACHE_BLOCK_SIZE", ""), f"{router.path}.env"

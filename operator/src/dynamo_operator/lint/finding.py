@@ -29,3 +29,7 @@ class Finding:
         meant = f"; did you mean {self.nearest}?" if self.nearest else ""
         where = f"{self.path}: " if self.path else ""
         return printable(f"{where}{self.message}{told}{meant}")
+
+
+def works_badly(rule: str, path: str, message: str) -> Finding:
+    return Finding(rule, path, message, is_error=False)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dynamo_operator.api import Component, Graph
+from dynamo_operator.api import Component, ComponentType, Graph
 
 _MODULE = re.compile(r"dynamo\.(vllm|sglang|trtllm|mocker|frontend|router|planner)$")
 _SHELLS = frozenset({"sh", "bash", "/bin/sh", "/bin/bash"})
@@ -32,14 +32,14 @@ class Launch:
         """The last value given to any of these flags; None when absent or taken from a shell variable."""
         found = None
         for index, word in enumerate(self.words):
-            name, has_value, value = word.partition("=")
-            if name in names:
+            _, has_value, value = word.partition("=")
+            if _flag_name(word) in names:
                 following = self.words[index + 1] if index + 1 < len(self.words) else ""
                 found = value if has_value else following
         return None if found is None or "$" in found else found
 
     def has_flag(self, *names: str) -> bool:
-        return any(word.partition("=")[0] in names for word in self.words)
+        return any(_flag_name(word) in names for word in self.words)
 
     def number(self, *names: str) -> int | None:
         text = self.flag(*names)
@@ -53,6 +53,27 @@ class Launch:
         limits = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         counts = [int(text) for name in GPU_RESOURCES if (text := str(limits.get(name, ""))).isdecimal()]
         return counts[0] if counts else None
+
+
+def _flag_name(word: str) -> str:
+    """vLLM takes `--block_size` for `--block-size`."""
+    name = word.partition("=")[0]
+    return name.replace("_", "-") if name.startswith("--") else name
+
+
+Launches = Sequence[Launch]
+
+
+def workers(found: Launches) -> list[Launch]:
+    return [each for each in found if each.component.is_worker]
+
+
+def of_type(found: Launches, component_type: ComponentType) -> list[Launch]:
+    return [each for each in found if each.component.type is component_type]
+
+
+def has(found: Launches, *types: ComponentType) -> bool:
+    return any(each.component.type in types for each in found)
 
 
 def launches(graph: Graph) -> tuple[Launch, ...]:

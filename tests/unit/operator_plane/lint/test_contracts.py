@@ -11,12 +11,13 @@ from dynamo_operator.lint import RULES, Finding, find_broken_contracts
 from tests.shared import shared
 
 
-def a_component(name: str, kind: str, *args: str, **more: Any) -> dict[str, Any]:
+def a_component(name: str, kind: str | None, *args: str, **more: Any) -> dict[str, Any]:
     main = {"name": "main", "image": "dynamo/runtime:1.5.0", "args": list(args)}
     for key in ("command", "env", "resources"):
         if key in more:
             main[key] = more.pop(key)
-    return {"name": name, "type": kind, "podTemplate": {"spec": {"containers": [main]}}, **more}
+    given = {"type": kind} if kind else {}
+    return {"name": name, **given, "podTemplate": {"spec": {"containers": [main]}}, **more}
 
 
 def gpus(count: int) -> dict[str, Any]:
@@ -37,11 +38,91 @@ def found_in(*components: dict[str, Any], **metadata: Any) -> list[tuple[str, st
 VLLM = ("-m", "dynamo.vllm", "--model", "m")
 ONE_GPU = {"resources": gpus(1)}
 ARGS = "podTemplate.spec.containers[0].args"
+LIMITS = "spec.components[0].podTemplate.spec.containers[0].resources.limits"
+EVENTS_OFF = '{"enable_kv_cache_events": false, "publisher": "zmq"}'
 
 
 @pytest.mark.parametrize(
     ("components", "wrong"),
     [
+        pytest.param(
+            [
+                a_component("p", "prefill", *VLLM, "--block_size", "16", **ONE_GPU),
+                a_component("d", "decode", *VLLM, "--block-size=32", **ONE_GPU),
+            ],
+            [("block-size", f"spec.components[1].{ARGS}", True)],
+            id="blocks-spelt-with-an-underscore",
+        ),
+        pytest.param(
+            [
+                a_component("r", None, "-m", "dynamo.router", "--router-block-size", "16", "--no-kv-events"),
+                a_component("w", "worker", *VLLM, "--block-size", "64", **ONE_GPU),
+            ],
+            [("block-size", f"spec.components[0].{ARGS}", False)],
+            id="a-router-of-its-own-counts-in-other-blocks",
+        ),
+        pytest.param(
+            [a_component("w", "worker", *VLLM, modelRef={"name": "other"}, **ONE_GPU)],
+            [("model", "spec.components[0].modelRef.name", False)],
+            id="model-reference-to-what-is-not-loaded",
+        ),
+        pytest.param(
+            [a_component("w", "worker", *VLLM, "--tp=2", "--data-parallel-size", "4", resources=gpus(4))],
+            [("gpus", LIMITS, True)],
+            id="data-parallel-ranks-need-gpus-too",
+        ),
+        pytest.param(
+            [a_component("w", "worker", "-m", "dynamo.sglang", "--model-path", "m", "--tp-size", "2", **ONE_GPU)],
+            [("gpus", LIMITS, True)],
+            id="sglang-with-too-few-gpus",
+        ),
+        pytest.param(
+            [a_component("w", "worker", "-m", "dynamo.trtllm", "--tensor-parallel-size", "8", resources=gpus(4))],
+            [("gpus", LIMITS, True)],
+            id="trtllm-with-too-few-gpus",
+        ),
+        pytest.param(
+            [a_component("w", "worker", *VLLM, "--tp", "16", resources=gpus(4), multinode={"nodeCount": 2})],
+            [("gpus", LIMITS, True)],
+            id="gpus-of-all-nodes-are-too-few",
+        ),
+        pytest.param(
+            [
+                a_component("f", "frontend", "-m", "dynamo.frontend", "--router-mode=kv"),
+                a_component("w", "worker", *VLLM, "--kv-events-config", EVENTS_OFF, **ONE_GPU),
+            ],
+            [("kv-events", f"spec.components[1].{ARGS}", False)],
+            id="events-configured-and-switched-off",
+        ),
+        pytest.param(
+            [
+                a_component("f", "frontend", "-m", "dynamo.frontend", "--router-mode=kv"),
+                a_component("w", "worker", *VLLM, "--kv-events-config={}", "--no-enable-prefix-caching", **ONE_GPU),
+            ],
+            [("kv-events", f"spec.components[1].{ARGS}", False)],
+            id="nothing-is-cached-that-could-be-told",
+        ),
+        pytest.param(
+            [
+                a_component("r", None, "-m", "dynamo.router"),
+                a_component("w", "worker", "-m", "dynamo.sglang", "--model-path", "m", **ONE_GPU),
+            ],
+            [("kv-events", f"spec.components[1].{ARGS}", False)],
+            id="a-router-of-its-own-follows-events-too",
+        ),
+        pytest.param(
+            [
+                a_component("f", "frontend", "-m", "dynamo.frontend", "--router-mode", "kv"),
+                a_component("w", "worker", "-m", "dynamo.trtllm", "--model-path", "m", **ONE_GPU),
+            ],
+            [("kv-events", f"spec.components[1].{ARGS}", False)],
+            id="trtllm-publishes-nothing-by-itself",
+        ),
+        pytest.param(
+            [a_component("w", "worker", *VLLM, "--dyn-reasoning-parser=deepseek-r1", **ONE_GPU)],
+            [("parsers", f"spec.components[0].{ARGS}", True)],
+            id="parser-with-a-hyphen",
+        ),
         pytest.param(
             [
                 a_component("p", "prefill", *VLLM, "--block-size", "16", **ONE_GPU),
@@ -55,7 +136,7 @@ ARGS = "podTemplate.spec.containers[0].args"
                 a_component("f", "frontend", "-m", "dynamo.frontend", "--kv-cache-block-size", "64"),
                 a_component("w", "worker", *VLLM, "--block-size", "16", **ONE_GPU),
             ],
-            [("block-size", f"spec.components[0].{ARGS}", True)],
+            [("block-size", f"spec.components[0].{ARGS}", False)],
             id="router-counts-in-other-blocks",
         ),
         pytest.param(
@@ -63,7 +144,7 @@ ARGS = "podTemplate.spec.containers[0].args"
                 a_component("f", "frontend", env=[{"name": "DYN_KV_CACHE_BLOCK_SIZE", "value": "64"}]),
                 a_component("w", "worker", *VLLM, "--block-size", "16", **ONE_GPU),
             ],
-            [("block-size", "spec.components[0].podTemplate.spec.containers[0].env", True)],
+            [("block-size", "spec.components[0].podTemplate.spec.containers[0].env", False)],
             id="router-told-by-environment",
         ),
         pytest.param(
@@ -143,6 +224,32 @@ def test_every_rule_has_a_case() -> None:
 @pytest.mark.parametrize(
     "components",
     [
+        pytest.param(
+            [
+                a_component(
+                    "w", "worker", *VLLM, "--data-parallel-size", "8", "--data-parallel-size-local", "1", **ONE_GPU
+                )
+            ],
+            id="a-pod-with-some-of-the-data-parallel-ranks",
+        ),
+        pytest.param(
+            [a_component("w", "worker", "-m", "dynamo.sglang", "--tp", "4", "--dp-size", "4", resources=gpus(4))],
+            id="sglang-shares-gpus-between-kinds-of-parallelism",
+        ),
+        pytest.param(
+            [
+                a_component("w", "worker", *VLLM, "--served-model-name", "s", modelRef={"name": "s"}, **ONE_GPU),
+                a_component("v", "worker", *VLLM, "--served-model-name", "s", modelRef={"name": "m"}, **ONE_GPU),
+            ],
+            id="a-model-reference-to-either-name",
+        ),
+        pytest.param(
+            [
+                a_component("f", "frontend", "-m", "dynamo.frontend", "--router-mode", "kv"),
+                a_component("w", "worker", *VLLM, "--kv-events-config", "not json", **ONE_GPU),
+            ],
+            id="a-configuration-that-cannot-be-read-is-not-guessed",
+        ),
         pytest.param(
             [
                 a_component("f", "frontend", env=[{"name": "DYN_ROUTER_MODE", "value": "kv"}]),
