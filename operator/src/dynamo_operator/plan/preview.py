@@ -146,6 +146,17 @@ def _objects(old: Side | None, new: Side) -> Iterable[ObjectChange]:
         # Claims hold data and stay; shared objects stay as long as another graph asks for them.
         if ref not in now and ref.kind in PRUNED_KINDS and intent.owner is not None:
             yield ObjectChange("delete", ref)
+    if old is not None and old.is_gang and new.is_gang:
+        yield from _scaled(old, new)
+
+
+def _scaled(old: Side, new: Side) -> Iterable[ObjectChange]:
+    """Members of a set, which are no rendered objects: Grove's controller makes them."""
+    for name, backing in new.backings.items():
+        before = old.backings.get(name)
+        if before is not None and before.replicas != backing.replicas:
+            ref = Ref(backing.kind, new.root.ref.namespace, backing.names[0])
+            yield ObjectChange("change", ref, (Difference("spec.replicas", before.replicas, backing.replicas),))
 
 
 def _applied(intent: Intent, existing: Document) -> Document:

@@ -61,6 +61,7 @@ def said(kind: str, reason: str) -> list[Document]:
         ),
         pytest.param(a_member(scheduledReplicas=0), Lack.NOTHING, id="ready-without-word-of-nodes"),
         pytest.param(a_member(desired=0, replicas=0, readyReplicas=0, updatedReplicas=0), Lack.NOTHING, id="none"),
+        pytest.param(a_member(desired=0, replicas=0, readyReplicas=1), Lack.NOTHING, id="none-but-ending-ones"),
         pytest.param(a_member(POD_CLIQUE_SCALING_GROUP), Lack.NOTHING, id="group-complete"),
         pytest.param(a_member(POD_CLIQUE_SCALING_GROUP, availableReplicas=1), Lack.PODS, id="group-not-available"),
         pytest.param(a_member(POD_CLIQUE_SCALING_GROUP, updatedReplicas=1), Lack.UPDATING, id="old-group"),

@@ -160,6 +160,16 @@ def test_grove_replaces_in_place_and_the_plan_says_that_it_estimates() -> None:
     assert any("Grove" in note for note in found.notes)
 
 
+def test_scaling_on_grove_changes_members_and_not_their_set() -> None:
+    grove = RenderContext("shop", has_grove=True)
+
+    found = preview(a_graph(decode={}), a_graph(decode={"replicas": 6}), grove)
+
+    changed = {f"{each.ref.kind.name} {each.ref.name}": each.fields for each in found.objects}
+    assert changed.keys() == {"DynamoGraphDeployment agg", "PodClique agg-0-decode"}
+    assert [str(each) for each in changed["PodClique agg-0-decode"]] == ["spec.replicas: 4 -> 6"]
+
+
 def test_a_lone_component_deployment_rolls_in_place() -> None:
     def alone(image: str) -> dict[str, Any]:
         spec = a_component("decode", image=image)

@@ -28,6 +28,9 @@ def step(components: dict[str, Progress], *, previous: Any = None, is_rolling: b
         pytest.param({"a": DONE, "b": OLD}, (), {"a": "1", "b": "1"}, "Restarting", ["b"], id="then-the-next"),
         pytest.param({"a": DONE, "b": DONE}, (), {"a": "1", "b": "1"}, "Completed", None, id="all-done"),
         pytest.param({"a": STUCK, "b": OLD}, (), {"a": "1"}, "Failed", ["a"], id="does-not-come-back"),
+        pytest.param(
+            {"a": BUSY, "b": BUSY, "c": OLD}, (), {"a": "1", "b": "1"}, "Restarting", ["a", "b"], id="one-falls-back"
+        ),
         pytest.param({"a": OLD, "b": OLD}, ("b",), {"b": "1"}, "Restarting", ["b"], id="order-names-some"),
     ],
 )

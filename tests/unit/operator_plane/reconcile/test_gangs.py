@@ -148,6 +148,16 @@ async def test_members_not_made_yet_are_waited_for() -> None:
     assert stage.state == "successful"
 
 
+async def test_what_grove_cannot_do_is_told() -> None:
+    stage = Stage()
+    await stage.pass_()
+    errors = [{"code": "ERR", "description": "no such queue", "observedAt": "2026-01-01T00:00:00Z"}]
+    stage.world.edit(SET, lambda document: document.update(status={"lastErrors": errors}))
+    for _ in range(2):  # words alone are told a little later
+        await stage.pass_()
+    assert "Worker: not created yet (Grove: no such queue)" in ready_condition(stage.world)["message"]
+
+
 async def test_member_made_anew_is_scaled_again() -> None:
     stage = await settled()
     stage.world.put(a_gang_graph(4))
