@@ -63,7 +63,9 @@ def lint(
 
 
 def plan(
-    file: Annotated[Path, typer.Option("--file", "-f", help="Manifest; '-' reads standard input.")],
+    file: Annotated[
+        Path, typer.Option("--file", "-f", help="Manifest, or folder of manifests; '-' reads standard input.")
+    ],
     against: Annotated[
         Path | None, typer.Option("--against", help="Compare with this older manifest instead of a cluster.")
     ] = None,
@@ -102,7 +104,7 @@ def get(
 
 
 def describe(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A graph.")],
+    name: Annotated[list[str], typer.Argument(metavar="NAME", help="A graph; dgd/NAME and dgd NAME mean the same.")],
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,

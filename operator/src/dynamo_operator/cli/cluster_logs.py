@@ -10,13 +10,16 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dynamo_operator.cli.cluster import Cluster, LogRequest, check_name, connect
 from dynamo_operator.cli.kubeconfig import resolve
+from dynamo_operator.cli.listing import graph_named
 from dynamo_operator.cli.log_wish import LogWish
 from dynamo_operator.cli.target import Target
+from dynamo_operator.cli.views import pod_state
 from dynamo_operator.kube.objects import GRAPH, POD
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.render import names
@@ -39,8 +42,9 @@ def show_cluster_logs(wish: LogWish, target: Target) -> None:
     """Raises Refused where the graph, the component or a log is not there."""
     if wish.name is None:
         raise Refused("which graph's logs?", "dynamo logs NAME; dynamo get lists the graphs")
+    wish = replace(wish, name=graph_named(wish.name))
     cluster = connect(target)
-    pods = chosen_pods(graph_pods(cluster, wish.name), wish.component, wish.name)
+    pods = chosen_pods(graph_pods(cluster, str(wish.name)), wish.component, str(wish.name))
     printer = _Printer(len(pods) > 1 or wish.is_followed)
     request = LogRequest(wish.container, wish.tail, wish.is_previous, wish.is_followed)
     if wish.is_followed:
@@ -50,6 +54,8 @@ def show_cluster_logs(wish: LogWish, target: Target) -> None:
     for pod, (lines, failure) in zip(pods, read, strict=True):
         for line in lines:
             printer.line(pod, line)
+        if not lines and not _has_log(pod):
+            printer.note(f"{pod['metadata']['name']} has written nothing yet: {pod_state(pod)}")
         if failure is not None:
             print(f"note: {failure}", file=sys.stderr)
     if not any(failure is None for _, failure in read):

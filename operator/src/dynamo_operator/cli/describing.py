@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dynamo_operator.cli.cluster import Cluster, Forbidden, connect
+from dynamo_operator.cli.listing import graph_named
 from dynamo_operator.cli.target import Target
 from dynamo_operator.cli.terminal import Paint, columns, paint_for, tone
 from dynamo_operator.cli.views import (
@@ -37,8 +38,9 @@ class Found:
     events: Sequence[Document] | None
 
 
-def describe_graph(name: str, target: Target) -> None:
+def describe_graph(words: Sequence[str], target: Target) -> None:
     """Raises Refused where there is no such graph."""
+    name = graph_named(*words)
     cluster = connect(target)
     graph = cluster.get(GRAPH, name)
     labels = f"{names.GRAPH_NAME}={name}"

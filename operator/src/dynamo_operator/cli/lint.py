@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dynamo_operator.cli.complaint import complain
-from dynamo_operator.cli.manifests import Document, read_documents
+from dynamo_operator.cli.manifests import Document, manifest_files, read_documents
 from dynamo_operator.cli.terminal import Paint, paint_for
 from dynamo_operator.cli.yaml_reading import NotAManifest
 from dynamo_operator.lint import Finding, is_judged, lint_manifest
@@ -22,7 +22,6 @@ from dynamo_operator.validate import Context
 from dynamo_operator.validate.text_forms import LABEL_FORM, is_label
 
 CLEAN, FOUND, UNREADABLE = 0, 1, 2
-_SUFFIXES = ("*.yaml", "*.yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Placed:
 def lint_files(options: LintOptions) -> int:
     """Prints the findings and returns the exit code."""
     try:
-        files = _manifest_files(options.files)
+        files = manifest_files(options.files)
         context = _context(options)
     except Refused as refused:
         complain(refused)
@@ -102,22 +101,6 @@ def _context(options: LintOptions) -> Context:
         has_inference_pools=True,
         namespace=options.namespace or "default",
     )
-
-
-def _manifest_files(given: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as all YAML files in them. Raises Refused for what is not there."""
-    found: list[Path] = []
-    for path in given:
-        if path.is_dir():
-            inside = sorted(file for suffix in _SUFFIXES for file in path.rglob(suffix) if file.is_file())
-            if not inside:
-                raise Refused(f"folder {path} holds no YAML files", "name a file, or another folder")
-            found += inside
-        elif str(path) == "-" or path.is_file():
-            found.append(path)
-        else:
-            raise Refused(f"there is no file or folder {path}", "several may be given: -f ONE -f OTHER")
-    return list(dict.fromkeys(found))
 
 
 def _print(options: LintOptions, found: list[Placed], passed_over: list[str], files: int, documents: int) -> None:

@@ -6,7 +6,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -16,7 +16,7 @@ from dynamo_operator.cli.target import Target
 from dynamo_operator.cli.terminal import columns, paint_for
 from dynamo_operator.cli.views import VIEWS, View
 from dynamo_operator.kube import Document
-from dynamo_operator.kube.objects import MODEL, POD
+from dynamo_operator.kube.objects import GRAPH, MODEL, POD
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.render import names
 
@@ -39,6 +39,7 @@ class Listed:
 
 def list_objects(options: ListOptions, target: Target) -> None:
     """Raises Refused where nothing can be listed; an empty list is no error."""
+    options = _apart(options)
     views = chosen_views(options.kind)
     if options.name is not None and (len(views) > 1 or options.is_everywhere):
         raise Refused("a name goes with one kind in one namespace", "for example: dynamo get dgd NAME -n NAMESPACE")
@@ -66,9 +67,26 @@ def chosen_views(word: str) -> Sequence[View]:
         ):
             return (view,)
     words = [EVERYTHING, *(name for view in VIEWS for name in (view.word, *view.aliases))]
-    near = difflib.get_close_matches(word.lower(), words, n=1)
+    near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.65)
     known = ", ".join([*(view.word for view in VIEWS), EVERYTHING])
     raise Refused(f"unknown kind {word!r}", f"did you mean {near[0]}?" if near else f"known: {known}")
+
+
+def graph_named(*words: str) -> str:
+    """A graph's name, given as `NAME`, `dgd/NAME` or `dgd NAME`; raises Refused where another kind is meant."""
+    *kind, name = [part for word in words for part in word.split("/", 1)]
+    for word in kind:
+        if [view.kind for view in chosen_views(word)] != [GRAPH]:
+            raise Refused(f"found {word} {name}; only a graph can be asked for here", f"dynamo get {word} lists others")
+    if len(kind) > 1:
+        raise Refused(f"one graph at a time; found: {', '.join(words)}")
+    return name
+
+
+def _apart(options: ListOptions) -> ListOptions:
+    """`dgd/NAME`, as kubectl prints it, means the same as `dgd NAME`."""
+    kind, slash, name = options.kind.partition("/")
+    return replace(options, kind=kind, name=name) if slash and options.name is None else options
 
 
 def _find(cluster: Cluster, view: View, name: str | None, *, is_one_of_many: bool) -> list[Document]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dynamo_operator.cli.yaml_reading import NotAManifest, noun, read_yaml
 from dynamo_operator.local.errors import Refused
 from dynamo_operator.validate.violation import printable
 
+_SUFFIXES = ("*.yaml", "*.yml")
 _STEP = re.compile(r"\[(\d+)\]|\[([^\]]+)\]|([^.\[\]]+)")
 """`[0]` an item, `[key]` a key that may hold dots, `key`."""
 
@@ -68,6 +69,22 @@ class Document:
         return int(line) + 1
 
 
+def manifest_files(given: Sequence[Path]) -> list[Path]:
+    """Files as they are, folders as all YAML files in them. Raises Refused for what is not there."""
+    found: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(file for suffix in _SUFFIXES for file in path.rglob(suffix) if file.is_file())
+            if not inside:
+                raise Refused(f"folder {path} holds no YAML files", "name a file, or another folder")
+            found += inside
+        elif str(path) == "-" or path.is_file():
+            found.append(path)
+        else:
+            raise Refused(f"there is no file or folder {path}", "several may be given: -f ONE -f OTHER")
+    return list(dict.fromkeys(found))
+
+
 def read_documents(file: Path) -> tuple[Document, ...]:
     """All documents of a file (`-`: standard input). Raises Refused naming file, line and column."""
     if str(file) == "-":
@@ -111,5 +128,5 @@ def _some(folder: Path) -> str:
 
 
 def _yaml_files(folder: Path) -> list[str]:
-    found = (path.name for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern))
+    found = (path.name for pattern in _SUFFIXES for path in folder.glob(pattern))
     return sorted(name for name in found if not name.startswith("."))

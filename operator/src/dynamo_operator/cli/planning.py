@@ -18,7 +18,7 @@ import yaml
 from dynamo_operator.api import SpecError
 from dynamo_operator.cli.apply import applied_over, last_applied, tidied
 from dynamo_operator.cli.cluster import Absent, Cluster, connect
-from dynamo_operator.cli.manifests import Document, read_documents
+from dynamo_operator.cli.manifests import Document, manifest_files, read_documents
 from dynamo_operator.cli.plan_text import plan_document, plan_lines
 from dynamo_operator.cli.stored import stored
 from dynamo_operator.cli.target import Target
@@ -117,7 +117,7 @@ class _Live:
 
 def plan_file(options: PlanOptions) -> int:
     """Prints the plan and returns the exit code; raises Refused where there is none."""
-    documents = read_documents(options.file)
+    documents = _documents(options.file)
     judged = [each for each in documents if is_judged(each.value)]
     for each in documents:
         if each not in judged:
@@ -130,13 +130,17 @@ def plan_file(options: PlanOptions) -> int:
     return UNCHANGED if all(each.preview.is_empty for each in planned) else CHANGED
 
 
+def _documents(path: Path) -> list[Document]:
+    return [document for file in manifest_files([path]) for document in read_documents(file)]
+
+
 def _before(options: PlanOptions) -> _Nothing | _Live:
     if options.against is None:
         return _Live(connect(options.target))
     if options.target.kubeconfig is not None or options.target.context is not None:
         raise Refused("--against compares two files and asks no cluster", "leave out --kubeconfig and --context")
     namespace = options.target.namespace or "default"
-    return _Nothing(read_documents(options.against), has_grove=options.has_grove, namespace=namespace)
+    return _Nothing(_documents(options.against), has_grove=options.has_grove, namespace=namespace)
 
 
 def _planned(document: Document, before: _Nothing | _Live) -> Planned:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from dynamo_operator.cli.cluster import Cluster, Forbidden, connect
+from dynamo_operator.cli.listing import graph_named
 from dynamo_operator.cli.target import Target
 from dynamo_operator.cli.terminal import columns, paint_for
 from dynamo_operator.cli.views import WORKER_LABELS, is_pod_ready, pod_state
@@ -81,10 +82,11 @@ class _Watch:
 
 def watch_workers(options: TopOptions, target: Target) -> None:
     """Returns after one table where there is no terminal, else with Ctrl-C; raises Refused if nothing is there."""
+    graph = graph_named(options.graph) if options.graph is not None else None
     cluster = connect(target, everywhere=options.is_everywhere)
-    if options.graph is not None and not options.is_everywhere:
-        cluster.get(GRAPH, options.graph)
-    watch = _Watch(cluster, options.graph)
+    if graph is not None and not options.is_everywhere:
+        cluster.get(GRAPH, graph)
+    watch = _Watch(cluster, graph)
     is_live = sys.stdout.isatty() and not options.is_once and not options.as_json
     lines = watch.look()
     if not lines and not is_live:

@@ -32,6 +32,8 @@ from dynamo_operator.validate.violation import Violation, listed, nearest
 GRAPH = "DynamoGraphDeployment"
 COMPONENT = "DynamoComponentDeployment"
 MODEL = "DynamoModel"
+_NOT_SERVED = ("DynamoGraphDeploymentRequest", "DynamoCheckpoint")
+"""Upstream's, and nobody means one of ours with them."""
 
 
 def is_alpha(manifest: Mapping[str, object]) -> bool:
@@ -69,9 +71,11 @@ def _check_kind(root: Field, crd: Crd | None) -> Iterator[Violation]:
     kinds = load_crds()
     if crd is None:
         kind = root["kind"]
-        yield kind.broken(
-            "unknown kind" if kind.is_present else "is required", listed(kinds), nearest=nearest(kind.text, kinds)
-        )
+        if kind.text in _NOT_SERVED:
+            yield kind.broken("is not served by this operator", listed(kinds))
+        else:
+            message = "unknown kind" if kind.is_present else "is required"
+            yield kind.broken(message, listed(kinds), nearest=nearest(kind.text, kinds))
         versions = sorted({version for known in kinds.values() for version in known.versions})
         if root["apiVersion"].text not in versions:
             yield root["apiVersion"].broken("unknown group or version", listed(versions))

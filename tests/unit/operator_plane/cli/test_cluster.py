@@ -94,3 +94,23 @@ def test_followed_logs_end_when_nobody_reads_them(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(BrokenPipeError):
         show_cluster_logs(LogWish("graph", None, is_followed=True), Target())
+
+
+def test_a_pod_that_has_not_started_is_told_of_where_it_has_no_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    pod = {
+        "metadata": {"name": "w-0", "namespace": "shop"},
+        "status": {"phase": "Pending", "containerStatuses": waiting},
+    }
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        is_log = request.url.path.endswith("/log")
+        return httpx2.Response(200, text="") if is_log else httpx2.Response(200, json={"items": [pod]})
+
+    monkeypatch.setattr("dynamo_operator.cli.cluster_logs.connect", lambda _: a_cluster(answer))
+
+    show_cluster_logs(LogWish("graph", None), Target())
+
+    assert capsys.readouterr().err == "note: w-0 has written nothing yet: ImagePullBackOff\n"

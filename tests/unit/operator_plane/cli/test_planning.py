@@ -106,3 +106,16 @@ def test_no_manifest_of_the_corpus_differs_from_itself(tmp_path: Path, capsys: p
             assert code == UNCHANGED, f"{file}: {capsys.readouterr().out}"
             compared += 1
     assert compared > _REFUSED_IN_CORPUS
+
+
+def test_a_folder_is_planned_as_an_apply_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "graphs"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "one.yaml").write_text(EXAMPLE.read_text())
+    (folder / "deeper" / "two.yml").write_text(EXAMPLE.read_text().replace("name: disagg", "name: other"))
+
+    assert plan(folder, folder) == UNCHANGED
+    assert plan(folder, EXAMPLE) == CHANGED
+    text = capsys.readouterr().out
+    assert "DynamoGraphDeployment default/disagg: nothing would change" in text
+    assert "DynamoGraphDeployment default/other: would be created" in text

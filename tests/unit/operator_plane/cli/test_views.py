@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.cli.describing import Found, described
-from dynamo_operator.cli.listing import chosen_views
+from dynamo_operator.cli.listing import chosen_views, graph_named
 from dynamo_operator.cli.terminal import plain
 from dynamo_operator.cli.views import VIEWS, age, pod_state
 from dynamo_operator.local.errors import Refused
@@ -88,8 +88,30 @@ def test_kinds_have_the_names_that_people_type(word: str, kinds: int) -> None:
 
 
 def test_pods_are_not_listed_under_their_own_name() -> None:
-    with pytest.raises(Refused, match="unknown kind 'pods'"):
+    with pytest.raises(Refused, match="unknown kind 'pods'") as refusal:
         chosen_views("pods")
+
+    assert refusal.value.hint.startswith("known: "), "models are nothing like pods"
+
+
+@pytest.mark.parametrize("words", [["agg"], ["dgd/agg"], ["dgd", "agg"], ["dynamographdeployment.nvidia.com/agg"]])
+def test_a_graph_may_be_named_as_kubectl_prints_it(words: list[str]) -> None:
+    assert graph_named(*words) == "agg"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        pytest.param(["dm/agg"], "found dm agg; only a graph", id="another-kind"),
+        pytest.param(["all", "agg"], "found all agg; only a graph", id="every-kind"),
+        pytest.param(["dgx/agg"], "unknown kind 'dgx'", id="no-kind"),
+        pytest.param(["dgd", "one", "two"], "unknown kind 'one'", id="two-names"),
+        pytest.param(["dgd", "dgd", "two"], "one graph at a time", id="the-kind-twice"),
+    ],
+)
+def test_what_is_no_graphs_name_is_refused(words: list[str], complaint: str) -> None:
+    with pytest.raises(Refused, match=complaint):
+        graph_named(*words)
 
 
 def test_describe_without_a_status_asks_for_the_operator() -> None:

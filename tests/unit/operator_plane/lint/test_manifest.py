@@ -110,3 +110,10 @@ def test_a_finding_of_an_older_manifest_leads_to_its_own_field(path: str, there:
 )
 def test_only_what_seems_meant_for_us_is_judged(manifest: dict[str, Any], judged: bool) -> None:
     assert is_judged(manifest) is judged
+
+
+@pytest.mark.parametrize("kind", ["DynamoGraphDeploymentRequest", "DynamoCheckpoint"])
+def test_upstreams_kinds_that_are_not_served_are_told_apart_from_typos(kind: str) -> None:
+    (found,) = lint_manifest({**a_graph(), "kind": kind}, Context())
+
+    assert (found.path, found.message, found.nearest) == ("kind", "is not served by this operator", "")
