@@ -59,9 +59,25 @@ class KubeContract:
     async def test_a_foreign_object_under_a_new_name_is_a_conflict(
         self, kube: Kube, namespace: str, place: Any
     ) -> None:
+        """Neither equal values nor values beside theirs make it ours."""
         await place(a_map(namespace, a="theirs"))
-        with pytest.raises(Conflict, match="conflict"):
-            await kube.apply(a_map(namespace, a="ours"), is_new=True)
+        for ours in ({"a": "ours"}, {"a": "theirs"}, {"b": "ours"}):
+            with pytest.raises(Conflict):
+                await kube.apply(a_map(namespace, **ours), is_new=True)
+        live = await kube.get(Ref(CONFIG_MAP, namespace, "m"))
+        assert live is not None
+        assert (live.document["data"], live.applied) == ({"a": "theirs"}, {})
+
+    async def test_an_apply_for_a_predecessor_is_a_conflict(self, kube: Kube, namespace: str, place: Any) -> None:
+        old = await kube.apply(a_map(namespace, a="1"))
+        late = a_map(namespace, a="2")
+        late["metadata"]["uid"] = old.uid
+        await kube.delete(old.ref, uid=old.uid)
+        with pytest.raises(Conflict):
+            await kube.apply(late)
+        await place(a_map(namespace, a="theirs"))
+        with pytest.raises(Conflict):
+            await kube.apply(late)
 
     async def test_an_apply_of_an_old_version_is_a_conflict(self, kube: Kube, namespace: str) -> None:
         old = await kube.apply(a_map(namespace, a="1"))
@@ -84,11 +100,28 @@ class KubeContract:
     async def test_status_is_no_part_of_what_is_applied(self, kube: Kube, namespace: str) -> None:
         graph = await kube.apply(a_graph(namespace))
         document = {key: graph.document[key] for key in ("apiVersion", "kind")}
-        named = {"name": "g", "namespace": namespace}
+        named = {"name": "g", "namespace": namespace, "uid": graph.uid}
         live = await kube.apply_status({**document, "metadata": named, "status": {"state": "pending"}})
         assert live.document["status"]["state"] == "pending"
         assert live.generation == graph.generation == 1
         assert live.applied == graph.applied
+
+    async def test_a_status_is_whole_and_spares_a_successor_of_the_same_name(self, kube: Kube, namespace: str) -> None:
+        old = await kube.apply(a_graph(namespace))
+        document = {key: old.document[key] for key in ("apiVersion", "kind")}
+        named = {"name": "g", "namespace": namespace, "uid": old.uid}
+        await kube.apply_status(
+            {**document, "metadata": named, "status": {"state": "pending", "observedGeneration": 1}}
+        )
+        live = await kube.apply_status({**document, "metadata": named, "status": {"state": "successful"}})
+        assert live.document["status"] == {"state": "successful"}
+        await kube.delete(old.ref, uid=old.uid)
+        new = await kube.apply(a_graph(namespace))
+        with pytest.raises(Gone):
+            await kube.apply_status({**document, "metadata": named, "status": {"state": "failed"}})
+        after = await kube.get(new.ref)
+        assert after is not None
+        assert "failed" not in str(after.document.get("status"))
 
     async def test_a_changed_spec_is_a_new_generation(self, kube: Kube, namespace: str) -> None:
         await kube.apply(a_graph(namespace, 1))

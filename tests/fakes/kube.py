@@ -55,7 +55,7 @@ class FakeKube:
 
     async def apply_status(self, document: Document) -> Live:
         ref = ref_of(document, "")
-        return self._write("apply_status", ref, lambda: self._with_status(ref, document["status"]))
+        return self._write("apply_status", ref, lambda: self._with_status(ref, document))
 
     async def patch(self, ref: Ref, operations: list[dict[str, Any]], *, subresource: str = "") -> Live:
         return self._write("patch", ref, lambda: self._patched(ref, operations))
@@ -126,25 +126,28 @@ class FakeKube:
         return self._new(ref, document, {})
 
     def _applied(self, ref: Ref, document: Document, *, is_new: bool) -> Live:
-        hidden = ("name", "namespace", "resourceVersion")
+        hidden = ("name", "namespace", "resourceVersion", "uid")
         ours = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
         ours["metadata"] = {k: v for k, v in document["metadata"].items() if k not in hidden}
         if not ours["metadata"]:
             del ours["metadata"]
         live = self._objects.get(ref)
+        if is_new and live is not None:
+            raise Conflict(f"{ref}: the object exists")
+        if document["metadata"].get("uid") not in (None, live.uid if live else None):
+            raise Conflict(f"{ref}: the uid is another one's")
         if document["metadata"].get("resourceVersion") not in (None, live.resource_version if live else None):
             raise Conflict(f"{ref}: the object has been modified")
         if live is None:
             return self._new(ref, document, ours)
-        before, wanted, owned = dict(_leaves(live.document)), dict(_leaves(ours)), dict(_leaves(live.applied))
-        taken = [path for path, value in wanted.items() if path not in owned and before.get(path, value) != value]
-        if is_new and taken:
-            raise Conflict(f"{ref}: conflict with another manager: {'.'.join(taken[0])}")
+        wanted, owned = dict(_leaves(ours)), dict(_leaves(live.applied))
         merged = _merged(_without(self._of(ref), owned.keys() - wanted.keys()), copy.deepcopy(ours))
         return self._set(replace(live, applied=ours), merged)
 
-    def _with_status(self, ref: Ref, status: Document) -> Live:
-        return self._set(self._existing(ref), {**self._of(ref), "status": status})
+    def _with_status(self, ref: Ref, document: Document) -> Live:
+        if self._existing(ref).uid != document["metadata"]["uid"]:
+            raise Gone(f"{ref} is gone")
+        return self._set(self._existing(ref), {**self._of(ref), "status": document["status"]})
 
     def _patched(self, ref: Ref, operations: list[dict[str, Any]]) -> Live:
         document = self._of(ref)

@@ -35,6 +35,9 @@ def refusal(code: int, body: bytes, headers: Mapping[str, str]) -> KubeError:
         return Invalid(message)
     if code == 403 and _names_cause(status, "NamespaceTerminating"):
         return Ending(message)
+    if code == 422 and _names_field(status, "metadata.uid"):
+        # Uids do not change: what we saw under this name was replaced by another object.
+        return Conflict(message)
     if code == 500 and _NOT_ASKED in message:
         return Blocked(message)
     if code == 410:
@@ -64,6 +67,11 @@ def _is_denial(message: str, status: Mapping[str, Any]) -> bool:
 def _names_cause(status: Mapping[str, Any], reason: str) -> bool:
     causes = (status.get("details") or {}).get("causes") or ()
     return any(cause.get("reason") == reason for cause in causes)
+
+
+def _names_field(status: Mapping[str, Any], path: str) -> bool:
+    causes = (status.get("details") or {}).get("causes") or ()
+    return any(cause.get("field") == path for cause in causes)
 
 
 def _retry_after_s(headers: Mapping[str, str], status: Mapping[str, Any]) -> float:

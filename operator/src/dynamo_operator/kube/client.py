@@ -18,7 +18,7 @@ import httpx2
 import msgspec
 
 from dynamo_operator.kube.answers import refusal
-from dynamo_operator.kube.errors import Gone, KubeError, Throttled, Unreachable
+from dynamo_operator.kube.errors import Gone, Invalid, KubeError, Throttled, Unreachable
 from dynamo_operator.kube.events import Notice, Recorder
 from dynamo_operator.kube.live import FIELD_MANAGER, live_of
 from dynamo_operator.kube.objects import SERVICE, Document, Kind, Live, Ref, ref_of
@@ -31,6 +31,9 @@ TRIES = 3
 # wait there time out, and time out again: seen with 60 at once on a busy server. Here they wait without a deadline.
 NEW_SERVICES = 3
 BACKOFF_S = 0.2
+# No object has it: an empty etcd is at revision 1. An apply that names a version makes an object that is absent, and
+# gives Conflict for one that is there. Without it, it would join an object of others that does not contradict it.
+_VERSION_OF_NOTHING = "1"
 
 Fence = Callable[[], None]
 _APPLY = "application/apply-patch+yaml"
@@ -84,13 +87,29 @@ class Client:
         return tuple(found)
 
     async def apply(self, document: Document, *, is_new: bool = False) -> Live:
-        if is_new and document["kind"] == SERVICE.name:
-            async with self._service_places:
-                return await self._apply(document, "", subresource="")
-        return await self._apply(document, "" if is_new else "true", subresource="")
+        if not is_new:
+            return await self._apply(document)
+        metadata = {**document["metadata"], "resourceVersion": _VERSION_OF_NOTHING}
+        creation = {**document, "metadata": metadata}
+        if document["kind"] != SERVICE.name:
+            return await self._apply(creation)
+        async with self._service_places:
+            return await self._apply(creation)
 
     async def apply_status(self, document: Document) -> Live:
-        return await self._apply(document, "true", subresource="status")
+        ref, uid = ref_of(document, ""), document["metadata"]["uid"]
+        # Status subresources take any uid for the object's own, and an apply would give the status to a successor.
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": document["status"]},
+        ]
+        try:
+            return await self.patch(ref, operations, subresource="status")
+        except Invalid:
+            live = await self.get(ref)
+            if live is None or live.uid != uid:
+                raise Gone(f"{ref} with uid {uid} is gone") from None
+            raise
 
     async def patch(self, ref: Ref, operations: list[dict[str, Any]], *, subresource: str = "") -> Live:
         answer = await self._call("PATCH", path_of(ref, subresource), _manager(), operations, _JSON_PATCH)
@@ -139,10 +158,10 @@ class Client:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _apply(self, document: Document, force: str, *, subresource: str) -> Live:
+    async def _apply(self, document: Document) -> Live:
         ref = ref_of(document, "")
-        query = {**_manager(), "force": force}
-        return self._written(await self._call("PATCH", path_of(ref, subresource), query, document, _APPLY), ref.kind)
+        query = {**_manager(), "force": "true"}
+        return self._written(await self._call("PATCH", path_of(ref), query, document, _APPLY), ref.kind)
 
     def _written(self, answer: Document, kind: Kind) -> Live:
         self._on_written(pack(answer, kind))

@@ -100,7 +100,11 @@ def clearance(document: Document, live: Live) -> list[dict[str, Any]]:
     others = (live.document.get("spec") or {}).get("ports") or ()
     if all(_port_key(each) == ours.get(each.get("name"), _port_key(each)) for each in others):
         return []
-    return [{"op": "replace", "path": "/spec/ports", "value": wanted}]
+    return [
+        # Naming the version makes it a Conflict when it is no longer the Service that was seen.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version},
+        {"op": "replace", "path": "/spec/ports", "value": wanted},
+    ]
 
 
 def _port_key(port: Mapping[str, Any]) -> tuple[object, object]:

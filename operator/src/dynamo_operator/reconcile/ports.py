@@ -34,8 +34,8 @@ class Kube(Protocol):
     async def apply(self, document: Document, *, is_new: bool = False) -> Live:
         """Server-side apply of the whole intent, with its namespace set, under our one field manager.
 
-        Conflicting fields of others are taken over, but not with `is_new`: then the object is expected not to exist,
-        and a foreign one found under its name gives Conflict.
+        Conflicting fields of others are taken over. With `is_new` it only creates: whatever exists under the name gives
+        Conflict. So does an object with another uid than the document's metadata names.
         """
         ...
 
@@ -44,7 +44,7 @@ class Kube(Protocol):
         ...
 
     async def apply_status(self, document: Document) -> Live:
-        """Server-side apply of apiVersion, kind, metadata.name/namespace and status to the status subresource."""
+        """Set the whole status of exactly the object that metadata.name, namespace and uid name; else Gone."""
         ...
 
     async def patch(self, ref: Ref, operations: list[dict[str, Any]], *, subresource: str = "") -> Live:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dynamo_operator.kube import Blocked, Conflict, Ending, Forbidden, Gone, Invalid, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Document, Ending, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
 from dynamo_operator.plan.intents import Intent, Standing, clearance, completed, is_model_service, standing
@@ -123,13 +123,19 @@ async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: s
             document = completed(intent, live, owner_uid)
             if live is None or needs_apply(document, live):
                 if live is not None and (operations := clearance(document, live)):
-                    await kube.patch(intent.ref, operations)
-                done.lives[intent.ref] = await kube.apply(document, is_new=live is None)
+                    live = await kube.patch(intent.ref, operations)
+                named = document if live is None else _for_this_one(document, live)
+                done.lives[intent.ref] = await kube.apply(named, is_new=live is None)
                 done.written.add(intent.ref)
                 if live is not None:
                     done.replaced.add(intent.ref)
             else:
                 done.lives[intent.ref] = live
+
+
+def _for_this_one(document: Document, live: Live) -> Document:
+    """The document for exactly this object: a successor under its name may be somebody else's."""
+    return {**document, "metadata": {**document["metadata"], "uid": live.uid}}
 
 
 def _serves_as_it_is(intent: Intent) -> bool:

@@ -28,6 +28,7 @@ DENIED = 'admission webhook "v.kb.io" denied the request: spec.components: too m
         pytest.param(409, {"reason": "AlreadyExists"}, Conflict, id="exists"),
         pytest.param(410, {}, Unreachable, id="expired-list-position"),
         pytest.param(422, {}, Invalid, id="schema"),
+        pytest.param(422, {"details": {"causes": [{"field": "metadata.uid"}]}}, Conflict, id="replaced"),
         pytest.param(429, {}, Throttled, id="too-many"),
         pytest.param(500, {}, Unreachable, id="server"),
         pytest.param(504, {}, Unreachable, id="gateway"),

@@ -121,12 +121,14 @@ async def test_every_call_has_a_deadline() -> None:
         await Client(http, deadline_s=0.05).get(REF)
 
 
-async def test_an_apply_takes_over_unless_the_object_is_new() -> None:
+async def test_an_apply_takes_fields_over_and_names_a_version_that_nothing_has_when_the_object_is_new() -> None:
     client, asked = served_by(fine)
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "shop"}}
     await client.apply(document)
     await client.apply(document, is_new=True)
-    assert [request.url.params.get("force") for request in asked] == ["true", None]
+    sent = [json.loads(request.content)["metadata"].get("resourceVersion") for request in asked]
+    assert sent == [None, "1"]
+    assert {request.url.params["force"] for request in asked} == {"true"}
     assert {request.url.params["fieldManager"] for request in asked} == {"dynamo-operator"}
 
 
