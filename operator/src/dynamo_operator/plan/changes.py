@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from dynamo_operator.plan.conditions import Change, condition_of
+from dynamo_operator.plan.gangs import TOPOLOGY
 from dynamo_operator.plan.status import READY
 
 
@@ -38,6 +39,7 @@ def graph_changes(previous: Mapping[str, Any], status: Mapping[str, Any]) -> tup
             found.append(Change(reason, ready["message"], is_warning=True))
     elif status["state"] != previous.get("state"):
         found.append(Change("Ready" if status["state"] == "successful" else "Reconciling", ready["message"]))
+    found += _topology_change(condition_of(previous, TOPOLOGY), condition_of(status, TOPOLOGY))
     found += _phase_change("RollingUpdate", previous.get("rollingUpdate"), status.get("rollingUpdate"))
     found += _phase_change("Restart", previous.get("restart"), status.get("restart"))
     return tuple(found)
@@ -51,6 +53,14 @@ def component_changes(previous: Mapping[str, Any], status: Mapping[str, Any]) ->
     if now["status"] == before.get("status"):
         return ()
     return (Change("Ready" if now["status"] == "True" else "Reconciling", now["message"]),)
+
+
+def _topology_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    told = [(each.get("status"), each.get("reason"), each.get("message")) for each in (before, after)]
+    if after.get("status") != "False" or told[0] == told[1]:
+        return []
+    message = f"Pods are no longer packed as asked: {after['message']}"
+    return [Change(after["reason"], message, is_warning=True)]
 
 
 def _phase_change(what: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Change]:

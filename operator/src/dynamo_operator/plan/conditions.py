@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 Status = dict[str, Any]
+_STATUSES = {True: "True", False: "False", None: "Unknown"}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One condition without its time."""
+    """One condition without its time; `is_true` is None where nobody knows."""
 
     type: str
-    is_true: bool
+    is_true: bool | None
     reason: str
     message: str
 
@@ -42,7 +43,7 @@ def condition_of(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 
 def _condition(verdict: Verdict, before: Mapping[str, Any], now: str, generation: int) -> dict[str, Any]:
-    status = "True" if verdict.is_true else "False"
+    status = _STATUSES[verdict.is_true]
     is_same = before.get("status") == status and before.get("lastTransitionTime")
     return {
         "type": verdict.type,

@@ -14,9 +14,11 @@ from typing import Any
 
 from dynamo_operator.kube import Document, Live, Ref
 from dynamo_operator.kube.objects import POD_CLIQUE, POD_CLIQUE_SCALING_GROUP
+from dynamo_operator.plan.conditions import Verdict, condition_of
 from dynamo_operator.plan.workloads import Lack, Workload, read_workload
 
 COHERENT = "Coherent"
+TOPOLOGY = "TopologyLevelsAvailable"
 MEMBER_KINDS = (POD_CLIQUE, POD_CLIQUE_SCALING_GROUP)
 
 
@@ -80,6 +82,26 @@ def gang_trouble(gang: Live | None) -> str:
     """What Grove's controller last failed at, in its own words; empty where nothing is known."""
     errors = ((gang.document.get("status") or {}).get("lastErrors") or ()) if gang else ()
     return f"Grove: {errors[-1]['description']}" if errors and errors[-1].get("description") else ""
+
+
+def topology_verdict(gang: Live | None) -> Verdict | None:
+    """Whether the cluster has the levels that the set's pods are packed into; None where none are asked for."""
+    if gang is None or not _is_packed(gang):
+        return None
+    found = condition_of(gang.document.get("status") or {}, "TopologyLevelsUnavailable")
+    if not found:
+        return Verdict(TOPOLOGY, None, "TopologyConditionPending", "Grove has not looked for the topology's levels yet")
+    if found.get("status") != "True":
+        return Verdict(TOPOLOGY, True, "AllTopologyLevelsAvailable", "The cluster has all topology levels asked for")
+    is_unknown = found.get("reason") == "ClusterTopologyNotFound"
+    reason = "TopologyDefinitionNotFound" if is_unknown else "TopologyLevelsUnavailable"
+    return Verdict(TOPOLOGY, False, reason, str(found.get("message") or ""))
+
+
+def _is_packed(gang: Live) -> bool:
+    template = gang.document["spec"]["template"]
+    places = (template, *template["cliques"], *(template.get("podCliqueScalingGroups") or ()))
+    return any(each.get("topologyConstraint") for each in places)
 
 
 def _has_template(member: Live, gang: Live | None) -> bool:

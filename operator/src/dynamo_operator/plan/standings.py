@@ -9,7 +9,7 @@ from typing import Any
 from dynamo_operator.kube import Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, LEADER_WORKER_SET
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.gangs import gang_trouble, is_replaced, workload_of
+from dynamo_operator.plan.gangs import gang_trouble, is_replaced, topology_verdict, workload_of
 from dynamo_operator.plan.graph import Facts, Plan, Survey, is_drained, live_backing
 from dynamo_operator.plan.rollout import serving_hash
 from dynamo_operator.plan.status import Report, Standing
@@ -47,7 +47,8 @@ def report_of(seen: Survey, plan: Plan, facts: Facts, lives: Mapping[Ref, Live],
                 trouble=gang_trouble(gang),
             )
         )
-    return Report(tuple(standings), plan.rolls, bool(left), plan.restart, tuple(failures))
+    topology = topology_verdict(gang)
+    return Report(tuple(standings), plan.rolls, bool(left), plan.restart, tuple(failures), topology=topology)
 
 
 def told(report: Report, troubles: Mapping[str, str], waits: Sequence[str]) -> Report:

@@ -72,7 +72,7 @@ class Standing:
 class Report:
     """All that a graph's status says beyond what it said before; `failures` and `waits` are one sentence each.
 
-    waits: objects that have to go before they can be made anew.
+    waits: objects that have to go before they can be made anew. topology: of a gang that is packed somewhere.
     """
 
     standings: tuple[Standing, ...]
@@ -81,6 +81,7 @@ class Report:
     restart: Restart
     failures: tuple[str, ...]
     waits: tuple[str, ...] = ()
+    topology: Verdict | None = None
 
 
 def graph_status(root: Live, report: Report, now: str) -> Status:
@@ -88,10 +89,11 @@ def graph_status(root: Live, report: Report, now: str) -> Status:
     previous = root.document.get("status") or {}
     is_rolling = report.is_rolling or _is_settling(previous, report)
     verdict, state = _graph_verdict(report, is_rolling=is_rolling)
+    verdicts = [verdict, *([report.topology] if report.topology else ())]
     status: Status = {
         "observedGeneration": root.generation,
         "state": state,
-        "conditions": conditions(previous, [verdict], now, root.generation),
+        "conditions": conditions(previous, verdicts, now, root.generation),
         "components": {each.component.name: component_status(each) for each in report.standings},
     }
     rolling = _rolling_update(previous.get("rollingUpdate") or {}, report, now, is_rolling=is_rolling)

@@ -9,7 +9,8 @@ import pytest
 
 from dynamo_operator.kube import Kind, Live
 from dynamo_operator.kube.objects import POD_CLIQUE, POD_CLIQUE_SCALING_GROUP, POD_CLIQUE_SET
-from dynamo_operator.plan.gangs import Scaling, gang_trouble, is_replaced, kept, scalings, workload_of
+from dynamo_operator.plan.changes import graph_changes
+from dynamo_operator.plan.gangs import Scaling, gang_trouble, is_replaced, kept, scalings, topology_verdict, workload_of
 from dynamo_operator.plan.restart import Restart
 from dynamo_operator.plan.status import Report, Standing, component_status, graph_status
 from dynamo_operator.plan.workloads import Lack, read_workload
@@ -233,3 +234,50 @@ def test_what_grove_fails_at_is_told_until_the_member_is_there() -> None:
     gang = a_gang(lastErrors=[{"code": "E", "description": "no queue of that name", "observedAt": NOW}])
     assert a_standing(None, gang).lack == "not created yet (Grove: no queue of that name)"
     assert gang_trouble(a_gang()) == ""
+
+
+def a_packed_gang(*conditions: Document) -> Live:
+    packed = {"topologyConstraint": {"pack": {"required": "rack"}}}
+    template = {"cliques": [{"name": "a"}], "podCliqueScalingGroups": [{"name": "b", **packed}]}
+    return a_live(POD_CLIQUE_SET, "g", spec={"template": template}, status={"conditions": list(conditions)})
+
+
+def unavailable(status: str, reason: str = "") -> Document:
+    return {"type": "TopologyLevelsUnavailable", "status": status, "reason": reason, "message": "no rack"}
+
+
+@pytest.mark.parametrize(
+    ("gang", "status", "reason"),
+    [
+        pytest.param(a_packed_gang(), "Unknown", "TopologyConditionPending", id="not-looked-yet"),
+        pytest.param(a_packed_gang(unavailable("False")), "True", "AllTopologyLevelsAvailable", id="there"),
+        pytest.param(
+            a_packed_gang(unavailable("True", "ClusterTopologyLevelsUnavailable")),
+            "False",
+            "TopologyLevelsUnavailable",
+            id="level-gone",
+        ),
+        pytest.param(
+            a_packed_gang(unavailable("True", "ClusterTopologyNotFound")),
+            "False",
+            "TopologyDefinitionNotFound",
+            id="topology-gone",
+        ),
+    ],
+)
+def test_a_packed_graph_says_whether_its_levels_are_there(gang: Live, status: str, reason: str) -> None:
+    report = Report((a_standing(a_member()),), (), False, Restart({}, None), (), topology=topology_verdict(gang))
+    written = graph_status(a_root(), report, NOW)
+    ready, topology = written["conditions"]
+    assert ready["status"] == "True"
+    assert (topology["type"], topology["status"], topology["reason"]) == ("TopologyLevelsAvailable", status, reason)
+    told = [change for change in graph_changes({}, written) if change.is_warning]
+    assert [change.reason for change in told] == ([reason] if status == "False" else [])
+    assert [change for change in graph_changes(written, written) if change.is_warning] == []
+
+
+def test_a_graph_that_asks_for_no_place_says_nothing_of_it() -> None:
+    gang = a_packed_gang(unavailable("True"))
+    del gang.document["spec"]["template"]["podCliqueScalingGroups"]
+    assert topology_verdict(gang) is None
+    assert topology_verdict(None) is None
