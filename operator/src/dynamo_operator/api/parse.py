@@ -103,6 +103,7 @@ def _fragment(service: JsonObject, path: str) -> Preserved:
         annotations=freeze(read_labels(service, "annotations", path)),
         labels=freeze(read_labels(service, "labels", path)),
         ingress=freeze(read_object(service, "ingress", path) or EMPTY),
+        sub_component_type=read_text(service, "subComponentType", path) or "",
     )
 
 

@@ -60,11 +60,17 @@ class Preserved:
     annotations: Mapping[str, str]
     labels: Mapping[str, str]
     ingress: JsonObject
+    sub_component_type: str
 
     @property
     def document(self) -> dict[str, object]:
         """The same as a v1alpha1 service fragment; empty where nothing was preserved."""
-        parts = {"annotations": self.annotations, "labels": self.labels, "ingress": self.ingress}
+        parts = {
+            "annotations": self.annotations,
+            "labels": self.labels,
+            "ingress": self.ingress,
+            "subComponentType": self.sub_component_type,
+        }
         return {name: part for name, part in parts.items() if part}
 
 

@@ -99,8 +99,9 @@ def _pod_template(
         metadata["labels"] = labels
     template["metadata"] = metadata
     pod = template["spec"] = template.get("spec") or {}
-    if component.type is ComponentType.PLANNER:
-        pod.setdefault("serviceAccountName", names.PLANNER_ACCOUNT)
+    if component.type is ComponentType.PLANNER and not uses_grove(graph, context):
+        # Whatever is written: the account has the rights that a planner needs, and existing manifests rely on it.
+        pod["serviceAccountName"] = names.PLANNER_ACCOUNT
     if graph.env:
         for container in pod.get("containers") or []:
             if container["name"] == "main":

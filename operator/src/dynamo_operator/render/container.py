@@ -36,8 +36,11 @@ def main_container(deployment: ComponentDeployment, context: RenderContext) -> C
     return container
 
 
-def other_containers(deployment: ComponentDeployment, context: RenderContext) -> list[Container]:
-    """Containers beside `main`, as written; only the one that frontendSidecar names gets a frontend's defaults."""
+def other_containers(deployment: ComponentDeployment, context: RenderContext, main: Container) -> list[Container]:
+    """Containers beside `main`, as written; only the one that frontendSidecar names gets a frontend's defaults.
+
+    That frontend reads what the engine reads, so it also gets the mounts of the complete `main`.
+    """
     component = deployment.component
     others = [each for each in component.containers if each.get("name") != "main"]
     sidecar = component.frontend_sidecar
@@ -46,9 +49,19 @@ def other_containers(deployment: ComponentDeployment, context: RenderContext) ->
             component.name, f"frontendSidecar is {sidecar!r}", "it must name another container of the pod"
         )
     return [
-        _laid_over(deployment, context, ComponentType.FRONTEND, each) if each.get("name") == sidecar else thaw(each)
+        _with_mounts_of(main, _laid_over(deployment, context, ComponentType.FRONTEND, each))
+        if each.get("name") == sidecar
+        else thaw(each)
         for each in others
     ]
+
+
+def _with_mounts_of(main: Container, sidecar: Container) -> Container:
+    """The sidecar with those volumes of main's that it does not mount; memory for tensors is the engine's alone."""
+    own = sidecar.get("volumeMounts") or []
+    known = {SHARED_MEMORY_VOLUME, *(mount["name"] for mount in own)}
+    added = [mount for mount in main.get("volumeMounts") or () if mount["name"] not in known]
+    return {**sidecar, "volumeMounts": [*own, *added]} if added else sidecar
 
 
 def _laid_over(
@@ -96,9 +109,7 @@ def _with_default_mounts(deployment: ComponentDeployment, chosen: list[dict[str,
     component = deployment.component
     mounts = list(chosen)
     paths = {mount.get("mountPath") for mount in chosen}
-    cache = component.compilation_cache
-    if cache is not None and not any(mount.get("name") == cache.claim_name for mount in chosen):
-        mounts.append({"name": cache.claim_name, "mountPath": _cache_path(deployment)})
+    mounts += _cache_mount(deployment, chosen)
     if component.type is ComponentType.EPP:
         if component.epp_config is not None:
             mounts.append({"name": EPP_CONFIG_VOLUME, "mountPath": "/etc/epp", "readOnly": True})
@@ -106,6 +117,21 @@ def _with_default_mounts(deployment: ComponentDeployment, chosen: list[dict[str,
     if has_shared_memory(deployment) and SHARED_MEMORY_PATH not in paths:
         mounts.append({"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY_PATH})
     return mounts
+
+
+def _cache_mount(deployment: ComponentDeployment, chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The compilation cache's mount, unless the user has it; the claim may be mounted at other places, too."""
+    cache = deployment.component.compilation_cache
+    if cache is None:
+        return []
+    path = _cache_path(deployment)
+    there = next((mount for mount in chosen if mount.get("mountPath") == path), None)
+    if there is None:
+        return [{"name": cache.claim_name, "mountPath": path}]
+    if there["name"] != cache.claim_name:
+        found = f"compilationCache has the path {path}, where volume {there['name']!r} is mounted"
+        raise RenderError(deployment.component.name, found, "allowed: a path of its own")
+    return []
 
 
 def has_shared_memory(deployment: ComponentDeployment) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynamo_operator.api import ComponentDeployment, ComponentType, thaw
+from dynamo_operator.api import ComponentDeployment, ComponentType, JsonObject, thaw
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import HTTP_PORT, SYSTEM_PORT, discovery_backend
@@ -40,8 +40,8 @@ def render_model_service(deployment: ComponentDeployment) -> list[dict[str, Any]
 
 
 def render_ingress(deployment: ComponentDeployment, context: RenderContext) -> list[dict[str, Any]]:
-    """Ingress, or VirtualService where asked for, of a frontend whose v1alpha1 form enabled one."""
-    ingress = deployment.component.preserved.ingress
+    """Ingress or VirtualService that a v1alpha1 form enabled, or that the operator gives every graph's frontend."""
+    ingress = _ingress(deployment, context)
     if not ingress.get("enabled"):
         return []
     host = _host(deployment, context)
@@ -60,6 +60,16 @@ def render_ingress(deployment: ComponentDeployment, context: RenderContext) -> l
     if secret:
         spec["tls"] = [{"hosts": [host], "secretName": secret}]
     return [{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}]
+
+
+def _ingress(deployment: ComponentDeployment, context: RenderContext) -> JsonObject:
+    """The component's own block; a frontend of a graph without one gets what the operator's configuration names."""
+    component, usual = deployment.component, context.ingress
+    is_usual = component.type is ComponentType.FRONTEND and deployment.graph_name is not None
+    if component.preserved.ingress or not is_usual:
+        return component.preserved.ingress
+    is_virtual = usual.virtual_service_gateway is not None
+    return {"enabled": is_virtual or usual.class_name is not None, "useVirtualService": is_virtual}
 
 
 def _port(deployment: ComponentDeployment) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def object_labels(deployment: ComponentDeployment, context: RenderContext) -> di
         labels[names.GRAPH_NAME] = deployment.graph_name
     if component.type in (ComponentType.PREFILL, ComponentType.DECODE):
         labels[names.SUB_COMPONENT_TYPE] = str(component.type)
+    elif component.preserved.sub_component_type:
+        labels[names.SUB_COMPONENT_TYPE] = component.preserved.sub_component_type
     if component.model_name is not None:
         labels[names.BASE_MODEL_HASH] = names.model_hash(component.model_name)
     return labels
@@ -102,7 +104,7 @@ def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Nod
         "securityContext": {"fsGroup": DEFAULT_FS_GROUP},
         "serviceAccountName": _account(deployment),
         **written,
-        "containers": [main, *other_containers(deployment, context)],
+        "containers": [main, *other_containers(deployment, context, main)],
         "volumes": [*(written.get("volumes") or []), *_added_volumes(deployment, main, written.get("volumes") or [])],
     }
     if not pod["volumes"]:
@@ -110,6 +112,8 @@ def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Nod
     _add_pull_secrets(pod, deployment, context)
     if node is not None:
         pod = multinode_pod(pod, deployment, context, node)
+    if "volumes" in pod:
+        pod["volumes"] = _in_order_of_mounts(pod["volumes"], pod["containers"][0])
     pod = with_gpu_memory(pod, deployment)
     return secured(pod) if context.secures_workloads else pod
 
@@ -130,13 +134,19 @@ def _added_volumes(
     """Volumes the operator adds: configuration, shared memory, and a claim for each mount that has no volume."""
     component = deployment.component
     own = epp_volumes(deployment) if component.type is ComponentType.EPP else []
-    if has_shared_memory(deployment):
+    mounted = dict.fromkeys(mount["name"] for mount in main.get("volumeMounts") or [])
+    if has_shared_memory(deployment) and SHARED_MEMORY_VOLUME in mounted:
         size = component.shared_memory_size or DEFAULT_SHARED_MEMORY
         own.append({"name": SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": size}})
     present = {volume.get("name") for volume in (*written, *own)}
-    mounted = dict.fromkeys(mount["name"] for mount in main.get("volumeMounts") or [])
     claims = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in mounted if name not in present]
     return [*claims, *(volume for volume in own if volume["name"] not in {each.get("name") for each in written})]
+
+
+def _in_order_of_mounts(volumes: list[dict[str, Any]], main: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that the main container mounts first, as it does; upstream's order, so that a take-over changes nothing."""
+    places = {mount["name"]: place for place, mount in reversed(list(enumerate(main.get("volumeMounts") or ())))}
+    return sorted(volumes, key=lambda volume: places.get(volume["name"], len(places) + len(volumes)))
 
 
 def _add_pull_secrets(pod: dict[str, Any], deployment: ComponentDeployment, context: RenderContext) -> None:

@@ -167,6 +167,27 @@ def test_a_frontend_sidecar_that_does_not_exist_is_refused() -> None:
         pod_spec(a_graph(a_component(frontendSidecar="gone")))
 
 
+def test_a_frontend_beside_an_engine_has_the_runtimes_defaults() -> None:
+    component = a_component(frontendSidecar="front", main={"image": "engine:1.6.0"})
+    component["podTemplate"]["spec"]["containers"].append({"name": "front", "image": "front:1.6.0"})
+    front = pod_spec(a_graph(component))["containers"][1]
+    assert env_of(front)["DYN_NAMESPACE_PREFIX_STRICT"] == "true"
+    assert "startupProbe" in front
+
+
+def test_a_grace_period_of_zero_is_kept() -> None:
+    assert (
+        pod_spec(a_graph(a_component(pod={"terminationGracePeriodSeconds": 0})))["terminationGracePeriodSeconds"] == 0
+    )
+
+
+def test_a_legacy_deployment_configuration_is_only_passed_on() -> None:
+    text = '{"Worker": {"ServiceArgs": {"resources": {"gpu": "1"}}}}'
+    container = main_container(a_graph(a_component(main={"env": [{"name": "DYN_DEPLOYMENT_CONFIG", "value": text}]})))
+    assert env_of(container)["DYN_DEPLOYMENT_CONFIG"] == text
+    assert "resources" not in container
+
+
 def test_container_discovery_names_the_container() -> None:
     graph = a_graph(annotations_={"nvidia.com/dynamo-kube-discovery-mode": "container"})
     env = env_of(main_container(graph))

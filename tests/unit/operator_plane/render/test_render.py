@@ -15,12 +15,15 @@ from dynamo_operator.convert import to_v1beta1
 from dynamo_operator.render import RenderError, render, render_component_deployment, worker_hash
 from tests.shared import shared
 from tests.unit.operator_plane.render import (
+    test_backend,
     test_containers,
     test_grove,
     test_grove_placement,
+    test_ingress,
     test_leader_worker_set,
     test_multinode_engines,
     test_multinode_vllm,
+    test_volumes,
 )
 from tests.unit.operator_plane.render.corpus import CONTEXT, Case, cases, graph_of, load
 from tests.unit.operator_plane.render.documented import documented_rows
@@ -29,6 +32,7 @@ from tests.unit.operator_plane.render.factories import (
     a_context,
     a_graph,
     a_graph_document,
+    env_of,
     pod_spec,
     rendered,
 )
@@ -194,6 +198,35 @@ def test_a_component_deployment_on_its_own_gets_its_account() -> None:
     assert all(each["metadata"]["ownerReferences"][0]["name"] == "alone" for each in objects)
 
 
+def test_a_planner_runs_with_the_account_that_has_its_rights() -> None:
+    graph = a_graph(a_component("P", "planner", pod={"serviceAccountName": "mine"}))
+    assert pod_spec(graph)["serviceAccountName"] == "planner-serviceaccount"
+
+
+@pytest.mark.parametrize(
+    ("types", "label"),
+    [
+        pytest.param({"componentType": "worker", "subComponentType": "custom"}, "custom", id="of-the-users"),
+        pytest.param({"subComponentType": "custom"}, "custom", id="without-a-type"),
+        pytest.param({"componentType": "worker", "subComponentType": "decode"}, "decode", id="a-role"),
+        pytest.param({"componentType": "prefill", "subComponentType": "custom"}, "prefill", id="a-role-wins"),
+        pytest.param({"componentType": "worker"}, None, id="none"),
+    ],
+)
+def test_a_part_that_v1alpha1_names_is_a_label(types: dict[str, str], label: str | None) -> None:
+    service = {**types, "extraPodSpec": {"mainContainer": {"image": "x:1.5.0"}}}
+    document = {
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": "g"},
+        "spec": {"services": {"W": service}},
+    }
+    graph = parse_graph(to_v1beta1(document))
+    for kind in ("Deployment", "Service"):
+        (found,) = rendered(graph, kind)
+        assert found["metadata"]["labels"].get("nvidia.com/dynamo-sub-component-type") == label
+
+
 def test_the_shared_namespace_is_used_where_asked_for() -> None:
     graph = a_graph(a_component(globalDynamoNamespace=True))
     (service,) = rendered(graph, "Service")
@@ -245,6 +278,9 @@ def test_without_kubernetes_discovery_only_public_components_have_services() -> 
     annotations = {"nvidia.com/dynamo-discovery-backend": "etcd"}
     graph = a_graph(a_component("F", "frontend"), a_component(), annotations_=annotations)
     assert [each["metadata"]["name"] for each in rendered(graph, "Service")] == ["g-f"]
+    pod = pod_spec(graph)
+    assert env_of(pod["containers"][0])["DYN_DISCOVERY_BACKEND"] == "etcd"
+    assert pod["serviceAccountName"] == "g-k8s-service-discovery"
 
 
 def test_components_with_one_model_share_its_service() -> None:
@@ -272,11 +308,14 @@ def test_an_ingress_can_be_a_virtual_service() -> None:
 def test_each_difference_without_a_manifest_is_held_by_a_test() -> None:
     held_by = {row[-1] for row in documented_rows("S").values()}
     modules = (
+        test_backend,
         test_containers,
         test_grove,
         test_grove_placement,
+        test_ingress,
         test_leader_worker_set,
         test_multinode_engines,
         test_multinode_vllm,
+        test_volumes,
     )
     assert held_by <= {*globals(), *(name for module in modules for name in dir(module))}
