@@ -62,6 +62,16 @@ class Curve:
         base, slope = self._line()
         return base + slope * x
 
+    def expected_at(self, x: float) -> float | None:
+        """y at x as far as measurements go: where `at` must not promise too much, this must not fear too much.
+
+        One point says nothing of the slope: counted as proportional, it would make each stream as dear as the first.
+        """
+        if len(self.points) != 1:
+            return self.at(x)
+        (point,) = self.points.values()
+        return point.y
+
     def reaches(self, y: float) -> float | None:
         """The largest x whose y stays within `y`; None: no x does.
 

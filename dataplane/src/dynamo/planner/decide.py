@@ -43,8 +43,10 @@ def decide(seen: Observation, policy: Policy, state: State) -> Decision:
     needs: dict[Role, Need] = {}
     roles = dict(state.roles)
     for role, fleet in seen.fleets.items():
-        load = Load(expected, state.shape, traffic, fleet)
-        need = _measured(role, size(role, load, roles[role], policy), load, roles[role], policy)
+        head_start_s = _head_start_s(roles[role], state.startup_s, seen.now_s)
+        load = Load(expected, state.shape, traffic, fleet, head_start_s=head_start_s)
+        modelled = size(role, load, roles[role], policy)
+        need = _measured(role, modelled, load, roles[role], policy, state.startup_s)
         spare = size(role, replace(load, margin=SHRINK_MARGIN), roles[role], policy)
         roles[role] = _remembered(roles[role], role, seen, need, spare, policy, state.startup_s)
         wanted[role] = _steady(role, seen, need, roles[role], policy, state)
@@ -52,6 +54,14 @@ def decide(seen: Observation, policy: Policy, state: State) -> Decision:
     fitted = fit(wanted, seen.fleets, policy.bounds)
     reason = _reason(seen, fitted.replicas, needs, fitted.note)
     return Decision(fitted.replicas, reason, replace(state, roles=roles), needs=needs, rate_per_s=expected.rate_per_s)
+
+
+def _head_start_s(state: RoleState, startup_s: float | None, now_s: float) -> float:
+    """By which the workers asked for so far come before one that is asked for now; 0 where nothing tells."""
+    if state.growing_since_s is None:
+        return startup_s or 0.0
+    grows_s = now_s - state.growing_since_s
+    return grows_s if startup_s is None else min(startup_s, grows_s)
 
 
 def _unusable(seen: Observation) -> str | None:
@@ -78,10 +88,14 @@ def _hold(seen: Observation, policy: Policy, state: State, why: str) -> Decision
     return Decision(fitted.replicas, f"holding: {why}{note}", replace(state, roles=roles), is_hold=True)
 
 
-def _measured(role: Role, need: Need, load: Load, state: RoleState, policy: Policy) -> Need:
+def _measured(role: Role, need: Need, load: Load, state: RoleState, policy: Policy, startup_s: float | None) -> Need:
     """More than the model asks for, where users have been waiting too long in spite of it."""
     fleet = load.fleet
-    if role is Role.DECODE or state.misses + 1 < MISSES_TO_GROW or not _misses_ttft(load.traffic, fleet, policy):
+    if (
+        role is Role.DECODE
+        or state.misses + 1 < MISSES_TO_GROW
+        or not _misses_ttft(load.traffic, fleet, policy, startup_s)
+    ):
         return need
     more = fleet.desired + max(1, math.ceil(fleet.desired * MISS_GROWTH))
     if more <= need.replicas:
@@ -90,11 +104,14 @@ def _measured(role: Role, need: Need, load: Load, state: RoleState, policy: Poli
     return replace(need, replicas=more, why=f"TTFT measured at {load.traffic.ttft_s * 1000:.0f} ms with a queue")
 
 
-def _misses_ttft(traffic: Traffic, fleet: Fleet, policy: Policy) -> bool:
-    """Above the target, because of waiting: without a queue more workers would not help."""
+def _misses_ttft(traffic: Traffic, fleet: Fleet, policy: Policy, startup_s: float | None) -> bool:
+    """Above the target, because of waiting: without a queue, or for one that is going, more would not help."""
     target_s = policy.targets.ttft_s
     has_queue = fleet.waiting >= max(1, fleet.ready) or traffic.queued > 2 * max(1, fleet.ready)
-    return target_s is not None and (traffic.ttft_s or 0.0) > target_s and has_queue and fleet.ready >= fleet.desired
+    if target_s is None or (traffic.ttft_s or 0.0) <= target_s or not has_queue or fleet.ready < fleet.desired:
+        return False
+    gone = (traffic.first_tokens - traffic.arrivals) / traffic.interval_s * max(policy.pace.drain_s, startup_s or 0.0)
+    return gone < traffic.queued
 
 
 def _remembered(
@@ -102,7 +119,7 @@ def _remembered(
 ) -> RoleState:
     traffic, fleet = seen.traffic, seen.fleets[role]
     assert traffic is not None, "decided on known traffic"
-    misses = state.misses + 1 if _misses_ttft(traffic, fleet, policy) else 0
+    misses = state.misses + 1 if _misses_ttft(traffic, fleet, policy, startup_s) else 0
     enough = max(need.replicas, spare.replicas)
     if not need.is_known or traffic.is_partial or fleet.is_blind or _is_tight(seen, role, state, policy):
         enough = max(enough, fleet.desired)

@@ -17,7 +17,9 @@ TREND_SIGMAS = 3.0
 """Standard deviations that must lie between a trend and chance: it is asked at every tick."""
 SHORT_WINDOWS = ((1, 2.5), (3, 1.5))
 """Intervals, and standard deviations taken off their sum before it counts."""
-DAMPING = 0.5
+COLD_SIGMAS = 1.5
+"""Standard deviations taken off a count whose window has just begun, fewer as it fills."""
+DAMPING = 0.75
 """Share of a trend that is expected to go on."""
 DISPERSION_MAX = 20.0
 
@@ -34,9 +36,9 @@ def forecast(counts: Sequence[Count], now_s: float, *, lead_s: float, steady_s: 
     if not counts:
         return Forecast(0.0, 1.0)
     dispersion = _dispersion(counts)
-    rates = [_rate(counts, now_s, steady_s)]
     # What a short window is judged by must not contain it: a sudden rise would pass for burstiness.
     usual = _dispersion(counts[: -SHORT_WINDOWS[-1][0]])
+    rates = [_rate(counts, now_s, steady_s, usual)]
     for intervals, sigmas in SHORT_WINDOWS:
         recent = counts[-intervals:]
         seen, over_s = sum(one.arrivals for one in recent), sum(one.interval_s for one in recent)
@@ -47,22 +49,53 @@ def forecast(counts: Sequence[Count], now_s: float, *, lead_s: float, steady_s: 
     return Forecast(rate + _trend(counts, now_s, half_s, dispersion) * ahead_s, dispersion)
 
 
-def _rate(counts: Sequence[Count], now_s: float, window_s: float) -> float:
+def _rate(counts: Sequence[Count], now_s: float, window_s: float, usual: float) -> float:
+    """The mean of the window; of one that is not full yet, less what chance may have put into it."""
     recent = [one for one in counts if one.at_s > now_s - window_s] or list(counts[-1:])
-    return sum(one.arrivals for one in recent) / sum(one.interval_s for one in recent)
+    seen, over_s = sum(one.arrivals for one in recent), sum(one.interval_s for one in recent)
+    lacks = max(0.0, 1.0 - over_s / window_s)
+    return (seen - COLD_SIGMAS * lacks * math.sqrt(usual * seen)) / over_s
 
 
 def _trend(counts: Sequence[Count], now_s: float, half_s: float, dispersion: float) -> float:
-    """By how much the rate rises per second, if that is significant; falls are left to the settling time."""
-    late = [one for one in counts if one.at_s > now_s - half_s]
-    early = [one for one in counts if now_s - 2 * half_s < one.at_s <= now_s - half_s]
-    late_s, early_s = sum(one.interval_s for one in late), sum(one.interval_s for one in early)
-    if early_s < half_s / 2 or late_s <= 0:
+    """By how much the rate rises per second, if that is significant; falls are left to the settling time.
+
+    Load that has only begun has no trend yet. A rise that was not going on all along is a step: it has arrived where
+    it will stay. One that brings no more requests at a time comes of quicker answers: clients that wait for one before
+    they ask again ask more often.
+    """
+    parts = [_within(counts, now_s - (4 - part) * half_s / 2, half_s / 2) for part in range(4)]
+    newest = _within(counts, now_s - half_s / 4, half_s / 4)
+    is_covered = newest.over_s and all(part.over_s >= half_s / 4 for part in parts)
+    if not is_covered or not parts[0].arrivals or parts[3].present <= parts[2].present:
         return 0.0
-    late_n, early_n = sum(one.arrivals for one in late), sum(one.arrivals for one in early)
-    rise = late_n / late_s - early_n / early_s
-    chance = TREND_SIGMAS * math.sqrt(dispersion * (late_n / late_s**2 + early_n / early_s**2))
-    return DAMPING * rise / half_s if rise > chance else 0.0
+    rates = [part.rate for part in parts]
+    rise = (rates[2] + rates[3] - rates[0] - rates[1]) / 2
+    chance = TREND_SIGMAS * math.sqrt(dispersion * sum(part.rate / part.over_s for part in parts)) / 2
+    rises = [after - before for before, after in itertools.pairwise(rates)]
+    slowest = min(*rises, 4 * (newest.rate - rates[3]))
+    return DAMPING * max(0.0, min(rise, 2 * slowest)) / half_s if rise > chance else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stretch of the history."""
+
+    arrivals: float
+    over_s: float
+    """In which they were counted."""
+    present: float
+    """Requests at a time, on average."""
+
+    @property
+    def rate(self) -> float:
+        return self.arrivals / self.over_s
+
+
+def _within(counts: Sequence[Count], from_s: float, lasts_s: float) -> _Part:
+    found = [one for one in counts if from_s < one.at_s <= from_s + lasts_s]
+    present = sum(one.present for one in found) / max(1, len(found))
+    return _Part(sum(one.arrivals for one in found), sum(one.interval_s for one in found), present)
 
 
 def _dispersion(counts: Sequence[Count]) -> float:

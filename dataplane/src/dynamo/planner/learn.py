@@ -22,7 +22,7 @@ def learn(seen: Observation, state: State) -> State:
     """The state after one observation whose traffic is known."""
     traffic = seen.traffic
     assert traffic is not None, "only known traffic teaches"
-    count = Count(seen.now_s, traffic.interval_s, traffic.arrivals)
+    count = Count(seen.now_s, traffic.interval_s, traffic.arrivals, traffic.in_flight)
     counts = (*(one for one in state.counts if one.at_s > seen.now_s - HISTORY_S), count)
     shape = _shape(state.shape, traffic)
     roles, startup_s = dict(state.roles), state.startup_s

@@ -134,6 +134,8 @@ class Count:
     at_s: float
     interval_s: float
     arrivals: float
+    present: float = 0.0
+    """Requests that had arrived and not ended yet, at its end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Called by `decide`. Never looks at what runs now except to read the backlog; bou
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ ITL_HEADROOM = 0.9
 """Share of the inter-token target that sizing plans with: the mean must stay below it at the planned batch."""
 DECODE_SIGMAS = 1.0
 """Standard deviations of concurrency that decode workers must hold."""
+ROUNDS = 8
+"""Of settling how long streams last against how many there are; each round only lowers both."""
 KV_FULL = 0.9
 """Beyond this share of the KV cache, engines start to evict running requests."""
 
@@ -30,6 +33,8 @@ class Load:
     traffic: Traffic
     fleet: Fleet
     margin: float = 1.0
+    head_start_s: float = 0.0
+    """How long the workers asked for so far will have worked when another one could begin."""
 
     @property
     def rate_per_s(self) -> float:
@@ -73,9 +78,11 @@ def _size_prefill(load: Load, state: RoleState, policy: Policy) -> Need:
         miss_share=targets.miss_share,
         utilisation=targets.utilisation,
     )
-    # Work that stands in the queue beyond what may wait within the target is worked off by who is idle, or by more.
+    # Work that stands in the queue beyond what may wait within the target is worked off by who is idle, or by more;
+    # but more would come too late for what is gone by then.
     may_wait_s = steady * max(service_s, (wanted_s or policy.pace.drain_s) / 2)
-    backlog = max(0.0, load.traffic.queued * service_s - may_wait_s) / policy.pace.drain_s
+    gone_s = max(0.0, fleet.desired - load.rate_per_s * service_s) * load.head_start_s
+    backlog = max(0.0, load.traffic.queued * service_s - may_wait_s - gone_s) / policy.pace.drain_s
     extra = max(0, math.ceil(backlog - (steady - load.rate_per_s * service_s) - 1e-9))
     why = f"{load.rate_per_s:.2f} req/s of {service_s * 1000:.0f} ms prefill"
     if extra:
@@ -103,19 +110,38 @@ def _size_decode(load: Load, state: RoleState, policy: Policy) -> Need:
     batch, limit = _batch(fleet, state, policy)
     if batch is None:
         return Need(max(1, fleet.desired), "decode capacity not measured yet", is_known=False)
-    itl_s = state.itl.at(batch) or policy.targets.itl_s or 0.0
-    hold_s = (shape.osl_tokens if shape else 0.0) * itl_s
-    mean = load.rate_per_s * hold_s
-    held = mean + DECODE_SIGMAS * math.sqrt(mean * load.forecast.dispersion)
-    # Streams that run now stay until they end, whatever arrives; how many arrive says if there are too many of them.
-    held = max(held, fleet.running if shape is None else min(fleet.running, fleet.desired * batch))
-    waiting = fleet.waiting * min(1.0, hold_s / policy.pace.drain_s)
-    total = max(1, math.ceil((held + waiting) / batch - 1e-9))
-    why = f"{held:.1f} streams at once, {batch:.1f} per worker ({limit})"
-    if waiting:
+    osl = shape.osl_tokens if shape else 0.0
+
+    def busy(workers: int) -> float:
+        hold_s = _hold_s(load.rate_per_s, osl, batch, workers, state, policy)
+        mean = load.rate_per_s * hold_s
+        held = mean + DECODE_SIGMAS * math.sqrt(mean * load.forecast.dispersion)
+        # Streams that run now stay until they end, whatever arrives; how many arrive says if they are too many.
+        held = max(held, fleet.running if shape is None else min(fleet.running, fleet.desired * batch))
+        return held + fleet.waiting * min(1.0, hold_s / policy.pace.drain_s)
+
+    # With every worker full, streams last longest: nobody needs more workers than that.
+    most = max(1, math.ceil(busy(1) / batch - 1e-9))
+    total = bisect.bisect_left(range(1, most), True, key=lambda workers: busy(workers) <= workers * batch + 1e-9) + 1
+    why = f"{busy(total):.1f} streams at once, {batch:.1f} per worker ({limit})"
+    if fleet.waiting:
         why += f", {fleet.waiting:.0f} waiting"
-    capacity = batch / hold_s if hold_s > 0 else None
-    return Need(total, why, capacity, (held + waiting) / (batch * total))
+    full_s = osl * _itl_s(batch, state, policy)
+    return Need(total, why, batch / full_s if full_s > 0 else None, busy(total) / (batch * total))
+
+
+def _hold_s(
+    rate_per_s: float, osl_tokens: float, batch: float, workers: int, state: RoleState, policy: Policy
+) -> float:
+    """How long a stream lasts among the neighbours that it has when `workers` share the load."""
+    hold_s = osl_tokens * _itl_s(batch, state, policy)
+    for _ in range(ROUNDS):
+        hold_s = osl_tokens * _itl_s(min(batch, rate_per_s * hold_s / workers), state, policy)
+    return hold_s
+
+
+def _itl_s(streams: float, state: RoleState, policy: Policy) -> float:
+    return state.itl.expected_at(streams) or policy.targets.itl_s or 0.0
 
 
 def _batch(fleet: Fleet, state: RoleState, policy: Policy) -> tuple[float | None, str]:

@@ -40,6 +40,31 @@ class Speed:
     streams_max: int = 64
     kv_tokens: int = 200_000
     startup_s: float = 30.0
+    cold_s: float = 0.0
+    """What a worker's first prefill takes longer than others."""
+    tells_limit: bool = False
+    """Frontends export `streams_max`."""
+
+
+MOCKER = Speed(0.0165, 0.000015, 0.0058, 0.00005, streams_max=4, startup_s=5.0, tells_limit=True)
+"""A worker of the planner's example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Clients of which each has one request at any time; a load like this never outruns the fleet."""
+
+    levels: Sequence[tuple[float, int]]
+    """(seconds, clients) one after the other."""
+    isl: int = 50
+    osl: int = 150
+
+    def wanted(self, now_s: float) -> int:
+        for lasts_s, clients in self.levels:
+            if now_s < lasts_s:
+                return clients
+            now_s -= lasts_s
+        return 0
 
 
 @dataclass(slots=True)
@@ -51,6 +76,7 @@ class Worker:
     """(clock at the end, clock at the start, tokens held) per stream."""
     busy_until_s: float = 0.0
     is_leaving: bool = False
+    is_cold: bool = True
 
 
 @dataclass(slots=True)
@@ -72,6 +98,15 @@ class Outcome:
         ways = [after > before for _, before, after in self.changes]
         return sum(one != other for one, other in itertools.pairwise(ways))
 
+    def trajectory(self, initial: int) -> str:
+        """As `1 15s:2 60s:1`."""
+        return " ".join([str(initial), *(f"{at_s:.0f}s:{after}" for at_s, _, after in self.changes)])
+
+    def most(self, from_s: float, until_s: float, initial: int) -> int:
+        """Most replicas asked for between the two."""
+        within = [after for at_s, _, after in self.changes if from_s < at_s <= until_s]
+        return max([self.replicas_at(from_s, initial), *within])
+
     def replicas_at(self, now_s: float, initial: int) -> int:
         return next((after for at_s, _, after in reversed(self.changes) if at_s <= now_s), initial)
 
@@ -79,7 +114,6 @@ class Outcome:
 @dataclass(slots=True)
 class _Counted:
     arrivals: int = 0
-    completions: int = 0
     isl: list[int] = field(default_factory=list)
     osl: list[int] = field(default_factory=list)
     ttft: list[float] = field(default_factory=list)
@@ -104,8 +138,17 @@ def poisson(rates: Sequence[tuple[float, float]], *, isl: int = 1000, osl: int =
     return found
 
 
+def regular(rates: Sequence[tuple[float, float]], *, isl: int = 1000, osl: int = 100) -> list[Request]:
+    """Equal requests at equal distances."""
+    found, began_s = [], 0.0
+    for lasts_s, rate in rates:
+        found += [Request(began_s + (one + 0.5) / rate, isl, osl) for one in range(int(lasts_s * rate))]
+        began_s += lasts_s
+    return found
+
+
 def simulate(
-    requests: Iterable[Request],
+    load: Iterable[Request] | Streams,
     policy: Policy,
     speed: Speed,
     *,
@@ -114,20 +157,20 @@ def simulate(
     is_static: bool = False,
 ) -> Outcome:
     run = _Run(policy, speed, workers)
-    coming = deque(sorted(requests, key=lambda request: request.at_s))
-    outcome = run.outcome
+    streams = load if isinstance(load, Streams) else None
+    coming = deque([] if isinstance(load, Streams) else sorted(load, key=lambda request: request.at_s))
     tick_s, next_tick_s, now_s = policy.pace.tick_s, policy.pace.tick_s, 0.0
     while now_s < until_s:
         now_s += STEP_S
         while coming and coming[0].at_s <= now_s:
-            run.queue.append(coming.popleft())
-            run.counted.arrivals += 1
-            outcome.offered += 1
+            run.arrive(coming.popleft())
+        for _ in range(streams.wanted(now_s) - run.present if streams is not None else 0):
+            run.arrive(Request(now_s, streams.isl, streams.osl))
         run.step(now_s)
         if now_s >= next_tick_s:
             next_tick_s += tick_s
             run.tick(now_s, is_static)
-    return outcome
+    return run.outcome
 
 
 class _Run:
@@ -138,6 +181,16 @@ class _Run:
         self.prefilling: list[tuple[float, int, Request, Worker, float]] = []
         self.counted, self.outcome, self.state = _Counted(), Outcome(), State()
 
+    @property
+    def present(self) -> int:
+        """Requests that are somewhere."""
+        return len(self.queue) + len(self.prefilling) + sum(len(one.ends) for one in self.workers)
+
+    def arrive(self, request: Request) -> None:
+        self.queue.append(request)
+        self.counted.arrivals += 1
+        self.outcome.offered += 1
+
     def step(self, now_s: float) -> None:
         for worker in self.workers:
             streams = len(worker.ends)
@@ -146,8 +199,8 @@ class _Run:
                 worker.clock += STEP_S / itl_s
                 self.counted.itl.append((itl_s, streams * STEP_S / itl_s))
             while worker.ends and worker.ends[0][0] <= worker.clock:
-                heapq.heappop(worker.ends)
-                self.counted.completions += 1
+                ended, began, _ = heapq.heappop(worker.ends)
+                self.counted.osl.append(round(ended - began))
         while self.prefilling and self.prefilling[0][0] <= now_s:
             done_s, _, request, worker, began_s = heapq.heappop(self.prefilling)
             heapq.heappush(worker.ends, (worker.clock + request.osl, worker.clock, request.isl + request.osl))
@@ -161,7 +214,6 @@ class _Run:
 
     def _first_token(self, request: Request, done_s: float, began_s: float) -> None:
         self.counted.isl.append(request.isl)
-        self.counted.osl.append(request.osl)
         self.counted.ttft.append(done_s - request.at_s)
         self.counted.prefill.append(done_s - began_s)
         self.outcome.ttft_s.append(done_s - request.at_s)
@@ -180,7 +232,9 @@ class _Run:
             if not free:
                 return
             worker, request = min(free, key=lambda one: len(one.ends)), self.queue.popleft()
-            worker.busy_until_s = now_s + self.speed.prefill_base_s + self.speed.prefill_token_s * request.isl
+            prefill_s = self.speed.prefill_base_s + self.speed.prefill_token_s * request.isl
+            worker.busy_until_s = now_s + prefill_s + self.speed.cold_s * worker.is_cold
+            worker.is_cold = False
             heapq.heappush(self.prefilling, (worker.busy_until_s, id(request), request, worker, now_s))
 
     def tick(self, now_s: float, is_static: bool) -> None:
@@ -213,7 +267,7 @@ class _Run:
         traffic = Traffic(
             interval_s=self.policy.pace.tick_s,
             arrivals=counted.arrivals,
-            completions=counted.completions,
+            completions=len(counted.osl),
             first_tokens=len(counted.ttft),
             isl_tokens=mean,
             isl_cv2=spread / mean**2 if mean and spread is not None else None,
@@ -230,6 +284,7 @@ class _Run:
             present=len(self.workers),
             running=running,
             waiting=len(self.queue),
+            max_num_seqs=self.speed.streams_max if self.speed.tells_limit else None,
             kv_share=held / self.speed.kv_tokens / len(ready) if ready else None,
             prefill_s=_mean(counted.prefill),
         )

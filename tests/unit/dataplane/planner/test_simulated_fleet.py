@@ -37,7 +37,7 @@ def test_tripled_load_is_met_within_a_start_and_given_back_after(seed: int) -> N
     outcome = simulate(requests, a_policy(), SLOW, until_s=2100, workers=2)
 
     before, during, after = (outcome.replicas_at(at_s, 2) for at_s in (600, 660, 2100))
-    assert during >= before + 3
+    assert during >= before + 2
     assert after < during
     assert outcome.replicas_at(620, 2) >= before + 2, "several at once, not one per start"
     assert outcome.flips <= 4
