@@ -93,6 +93,10 @@ class FakeEngine:
     def read_load(self) -> tuple[EngineLoad, ...]:
         return (self.load,)
 
+    @property
+    def progress(self) -> tuple[int, ...]:
+        return (0,) * self.ranks
+
     async def load_lora(self, name: str, uri: str) -> None:
         if not uri.startswith("file://"):
             raise LoraRefused(f"source.uri: found {uri!r}, expected file://…")

@@ -105,6 +105,10 @@ class MockerEngine:
             for rank, load in enumerate(loads)
         )
 
+    @property
+    def progress(self) -> tuple[int, ...]:
+        return tuple(rank.steps for rank in self._service.ranks) if self._service is not None else ()
+
     async def load_lora(self, name: str, uri: str) -> None:
         try:
             self._started.load_adapter(name, uri)

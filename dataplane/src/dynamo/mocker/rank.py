@@ -44,6 +44,8 @@ class RankLoop:
     ) -> None:
         self.scheduler = scheduler
         self.metrics = RankMetrics()
+        self.steps = 0
+        """Ended since the start."""
         self._loop = loop
         self._publish = publish
         self._tracks: dict[str, _Track] = {}
@@ -102,6 +104,7 @@ class RankLoop:
             self._planned = self._loop.call_soon(self._finish_step, step, due_s)
 
     def _finish_step(self, step: Step, due_s: float) -> None:
+        self.steps += 1
         if step.events:
             self._publish(step.events)
         now_s = self._loop.time()

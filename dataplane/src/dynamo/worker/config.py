@@ -12,11 +12,15 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from dynamo.discovery import DISCOVERY_ENV
 from dynamo.process.flags import Flag, FlagError, Retired, boolean, number, parse_flags
 from dynamo.wire.cards import ModelType, Role
+from dynamo.worker.canary import CanaryTerms, openai_body
 
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+(%\w+)?", re.ASCII)
 _ENDPOINT_TYPES = {kind.value: kind for kind in ModelType}
@@ -37,6 +41,18 @@ def _endpoint(text: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
+def _payload(text: str) -> dict[str, Any]:
+    """An OpenAI request of `text`, or of the file that `@file` names."""
+    try:
+        content = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+        found = msgspec.json.decode(content)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ValueError(f"expected a JSON object or @file ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError("expected a JSON object or @file")
+    return openai_body(found)
+
+
 COMMON_WORKER_FLAGS = (
     Flag("--namespace", str, "dynamo", ("DYN_NAMESPACE",), "runtime namespace that frontends filter by"),
     Flag("--endpoint", _endpoint, None, ("DYN_ENDPOINT",), "dyn://namespace.component.endpoint; sets the first two"),
@@ -49,6 +65,13 @@ COMMON_WORKER_FLAGS = (
     ),
     Flag(
         "--endpoint-types", _endpoint_types, None, ("DYN_ENDPOINT_TYPES",), "OpenAI surfaces to offer: chat,completions"
+    ),
+    Flag(
+        "--health-check-payload",
+        _payload,
+        None,
+        ("DYN_HEALTH_CHECK_PAYLOAD",),
+        "request that health checks send to an idle engine, as JSON or @file; one token without it",
     ),
 )
 
@@ -72,7 +95,6 @@ COMMON_WORKER_RETIRED = (
     Retired("--fpm-trace", "forward passes are not traced", takes_value=False),
     Retired("--output-modalities", "workers answer text"),
     Retired("--media-output-fs-url", "workers answer text"),
-    Retired("--health-check-payload", "no canary requests are sent", env=("DYN_HEALTH_CHECK_PAYLOAD",)),
     Retired(
         "--engine-request-limit",
         "requests beyond the engine's slots wait in the engine; limit them by the frontend's busy thresholds",
@@ -94,6 +116,9 @@ _ENVIRONMENT = (
     Flag("--health-path", str, "/health", ("DYN_SYSTEM_HEALTH_PATH",)),
     Flag("--live-path", str, "/live", ("DYN_SYSTEM_LIVE_PATH",)),
     Flag("--lora", boolean, False, ("DYN_LORA_ENABLED",)),
+    Flag("--canary", boolean, False, ("DYN_HEALTH_CHECK_ENABLED",)),
+    Flag("--canary-wait-s", number(float, least=0.1, most=86400), 10.0, ("DYN_CANARY_WAIT_TIME",)),
+    Flag("--canary-timeout-s", number(float, least=0.1, most=3600), 3.0, ("DYN_HEALTH_CHECK_REQUEST_TIMEOUT",)),
     Flag("--grace-s", number(float, least=0, most=86400), 5.0, ("DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS",)),
     Flag("--drain-s", number(float, least=0, most=86400), 30.0, ("DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",)),
 )
@@ -126,6 +151,8 @@ class WorkerConfig:
     health_path: str = "/health"
     live_path: str = "/live"
     lora_enabled: bool = False
+    canary: CanaryTerms | None = None
+    """How an idle engine is asked for a sign of life; None: it is not."""
 
     grace_s: float = 5.0
     """Between leaving discovery and refusing requests: frontends must have noticed."""
@@ -178,6 +205,9 @@ def worker_config(
         health_path=settings["health_path"],
         live_path=settings["live_path"],
         lora_enabled=settings["lora"],
+        canary=CanaryTerms(settings["canary_wait_s"], settings["canary_timeout_s"], values["health_check_payload"])
+        if settings["canary"]
+        else None,
         grace_s=settings["grace_s"],
         drain_s=settings["drain_s"],
         discovery_backend=values["discovery_backend"],

@@ -19,6 +19,7 @@ from dynamo.process.logs import EventLog
 from dynamo.wire.cards import WorkerCard
 from dynamo.wire.router_events import Load
 from dynamo.worker import tokenizer_files
+from dynamo.worker.canary import Verdict
 from dynamo.worker.config import WorkerConfig
 from dynamo.worker.ports import Engine, EngineFacts, EngineFailed, EngineLoad, Registry
 
@@ -51,6 +52,26 @@ class LiveWorker:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._publishing = asyncio.Lock()
         self._told_loads: tuple[EngineLoad, ...] = ()
+        self._silent_ranks: set[int] = set()
+        self._refusing_ranks: set[int] = set()
+
+    @property
+    def is_answering(self) -> bool:
+        """No rank of the engine left its canary without an answer; True where none is sent."""
+        return not self._silent_ranks
+
+    def heard(self, rank: int, verdict: Verdict) -> None:
+        """What a canary's fate, or a rank's progress, says of it."""
+        name = self.config.name
+        if verdict is Verdict.SILENT and rank not in self._silent_ranks:
+            self._silent_ranks.add(rank)
+            self._log.warning("engine_silent", worker=name, rank=rank, in_flight=self.engine.in_flight)
+        elif verdict is Verdict.ANSWERS and rank in self._silent_ranks:
+            self._silent_ranks.remove(rank)
+            self._log.info("engine_answers_again", worker=name, rank=rank)
+        elif verdict is Verdict.REFUSED and rank not in self._refusing_ranks:
+            self._refusing_ranks.add(rank)
+            self._log.warning("canary_refused", worker=name, rank=rank, check="DYN_HEALTH_CHECK_PAYLOAD")
 
     async def open_events(self, facts: EngineFacts) -> None:
         """Binds the publisher and connects to the engine's. Raises EngineFailed, zmq.ZMQError or TimeoutError."""

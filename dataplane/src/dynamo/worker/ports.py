@@ -97,6 +97,11 @@ class Engine(Protocol):
         """One value per rank; cheap, called ten times a second."""
         ...
 
+    @property
+    def progress(self) -> tuple[int, ...]:
+        """One number per rank that changes whenever it gets something done: steps, or tokens. Cheap."""
+        ...
+
     async def load_lora(self, name: str, uri: str) -> None:
         """Raises LoraRefused. Loading what is loaded from the same uri changes nothing."""
         ...

@@ -13,12 +13,14 @@ import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import zmq
 
 from dynamo.discovery import HEARTBEAT_S, DiscoveryError, open_registry
 from dynamo.process.logs import EventLog
+from dynamo.worker.canary import make_canary, watch
 from dynamo.worker.config import WorkerConfig
 from dynamo.worker.live import LiveWorker, Phase
 from dynamo.worker.ports import Engine, EngineFacts, EngineFailed, Registry
@@ -101,7 +103,8 @@ async def _until_the_end(worker: LiveWorker, stop: asyncio.Event, log: EventLog)
     death = asyncio.ensure_future(worker.engine.wait_dead())
     stopped = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait((death, stopped), return_when=asyncio.FIRST_COMPLETED)
+        async with _canaries(worker):
+            await asyncio.wait((death, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not death.done():
             await _drain(worker, death, log)
         if not death.done():
@@ -167,6 +170,26 @@ async def _background(worker: LiveWorker, log: EventLog) -> AsyncIterator[None]:
         yield
     finally:
         await _cancel(*tasks)
+
+
+@contextlib.asynccontextmanager
+async def _canaries(worker: LiveWorker) -> AsyncIterator[None]:
+    """One per rank, if any are wanted; not while the worker drains, when its engine refuses requests on purpose."""
+    terms, facts, engine = worker.config.canary, worker.facts, worker.engine
+    tasks: list[asyncio.Future[None]] = []
+    if terms is not None and facts is not None:
+        canary = make_canary(facts, worker.config.model, terms.body)
+        for rank in range(facts.data_parallel_size):
+            progress, tell = partial(_progress, engine, rank), partial(worker.heard, rank)
+            tasks.append(asyncio.ensure_future(watch(rank, canary, terms, progress, tell)))
+    try:
+        yield
+    finally:
+        await _cancel(*tasks)
+
+
+def _progress(engine: Engine, rank: int) -> int:
+    return engine.progress[rank]
 
 
 async def _beat(worker: LiveWorker, log: EventLog) -> None:

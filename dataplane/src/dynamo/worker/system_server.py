@@ -78,11 +78,14 @@ class SystemServer:
         return await answer(request)
 
     async def _health(self, _: Request) -> Response:
-        return self._readiness(self._worker.phase is Phase.SERVING)
+        return self._readiness(self._worker.phase is Phase.SERVING and self._worker.is_answering)
 
     async def _live(self, _: Request) -> Response:
-        """A draining worker is alive; one that starts is not yet, which start-up probes wait for."""
-        return self._readiness(self._worker.phase in _SERVING_PHASES)
+        """A draining worker is alive; one that starts is not yet, which start-up probes wait for.
+
+        One whose engine stands still is not: frontends give it up, and the kubelet starts it anew.
+        """
+        return self._readiness(self._worker.phase in _SERVING_PHASES and self._worker.is_answering)
 
     def _readiness(self, is_ready: bool) -> Response:
         word = "ready" if is_ready else "notready"

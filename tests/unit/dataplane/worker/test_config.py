@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dynamo.process.flags import FlagError, parse_flags
 from dynamo.wire.cards import ModelType
+from dynamo.worker.canary import CanaryTerms
 from dynamo.worker.config import COMMON_WORKER_FLAGS, COMMON_WORKER_RETIRED, WorkerConfig, worker_config
 
 
@@ -103,3 +106,35 @@ def test_retired_flags_start_with_a_warning() -> None:
 def test_pods_of_an_ipv6_cluster_listen_on_ipv6() -> None:
     config = configured(DYN_TCP_RPC_HOST="", POD_IP="fd00::7")
     assert (config.peer_host, config.system_host, config.event_host) == ("fd00::7", "::", "::")
+
+
+def test_health_checks_are_off_unless_asked_for_and_then_upstreams() -> None:
+    assert configured(DYN_CANARY_WAIT_TIME="1").canary is None
+    assert configured(DYN_HEALTH_CHECK_ENABLED="true").canary == CanaryTerms(10.0, 3.0, None)
+    assert configured(
+        DYN_HEALTH_CHECK_ENABLED="1",
+        DYN_CANARY_WAIT_TIME="4",
+        DYN_HEALTH_CHECK_REQUEST_TIMEOUT="2.5",
+        DYN_HEALTH_CHECK_PAYLOAD='{"prompt": "x"}',
+    ).canary == CanaryTerms(4.0, 2.5, {"prompt": "x"})
+
+
+def test_health_check_payload_is_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ask.json").write_text('{"token_ids": [7]}')
+
+    config = configured(("--health-check-payload", f"@{tmp_path / 'ask.json'}"), DYN_HEALTH_CHECK_ENABLED="true")
+
+    assert config.canary is not None
+    assert config.canary.body == {"prompt": [7]}
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "@/nowhere.json", "3"])
+def test_wrong_health_check_payload_is_named(text: str) -> None:
+    with pytest.raises(FlagError, match=r"(?s)DYN_HEALTH_CHECK_PAYLOAD.*expected a JSON object or @file"):
+        configured(DYN_HEALTH_CHECK_PAYLOAD=text)
+
+
+@pytest.mark.parametrize("name", ["DYN_CANARY_WAIT_TIME", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT"])
+def test_health_check_times_are_above_zero(name: str) -> None:
+    with pytest.raises(FlagError, match=name):
+        configured(**{name: "0"})
