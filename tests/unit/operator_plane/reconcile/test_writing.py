@@ -35,13 +35,7 @@ async def test_a_role_is_there_before_its_binding() -> None:
     assert [ref.kind for _, ref in kube.writes] == [ROLE, ROLE_BINDING]
 
 
-OWNER = {
-    "apiVersion": DEPLOYMENT.api_version,
-    "kind": DEPLOYMENT.name,
-    "name": "theirs",
-    "uid": "u",
-    "controller": True,
-}
+OWNER = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "theirs", "uid": "u", "controller": True}
 MAP = Ref(CONFIG_MAP, "shop", "m")
 
 
