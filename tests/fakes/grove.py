@@ -43,13 +43,21 @@ class Grove:
 
     async def act(self, *, replaced: int | None = None, ready: int | None = None) -> None:
         """One pass of all controllers; of an update `replaced` replicas (None is all), and `ready` of each member's."""
-        for gang in await self._hands.find(POD_CLIQUE_SET):
-            if gang.is_terminating:
-                continue
+        for gang in await self._gangs():
             await self._sync(gang)
             current = template_hash(gang)
             ended = [await self._report(live, current, replaced, ready) for live in await self._members(gang)]
             await self._hands.change(gang, "status", _set_status(gang, current, is_ended=all(ended)))
+
+    async def see(self) -> None:
+        """The sets' controller looks at their specs, and the members' not yet at what it made of them."""
+        for gang in await self._gangs():
+            await self._sync(gang)
+            status = _set_status(gang, template_hash(gang), is_ended=False)
+            await self._hands.change(gang, "status", {**status, "observedGeneration": gang.generation})
+
+    async def _gangs(self) -> list[Live]:
+        return [gang for gang in await self._hands.find(POD_CLIQUE_SET) if not gang.is_terminating]
 
     async def _members(self, gang: Live) -> list[Live]:
         return [live for kind in MEMBERS for live in await self._hands.find(kind) if live.controller_uid == gang.uid]
@@ -159,9 +167,11 @@ def _member_status(live: Live, current: str, replaced: int | None, ready: int | 
 
 
 def _set_status(gang: Live, current: str, *, is_ended: bool) -> Document:
+    """The generation counts as seen once all that it asks for is done."""
     before = gang.document.get("status") or {}
+    seen = gang.generation if is_ended else before.get("observedGeneration")
     status: Document = {
-        "observedGeneration": gang.generation,
+        **({"observedGeneration": seen} if seen is not None else {}),
         "replicas": 1,
         "updatedReplicas": int(is_ended),
         "availableReplicas": 1,

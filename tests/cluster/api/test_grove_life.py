@@ -156,8 +156,9 @@ async def test_restart_waits_for_grove_though_no_generation_tells_of_it(
     restarted: list[str] = []
     async with asyncio.timeout(DEADLINE_S):
         while (stage.status.get("restart") or {}).get("phase") != "Completed":
-            for _ in range(2):  # Grove has not looked yet
-                await stage.pass_("g")
+            await stage.pass_("g")  # Grove has not looked yet, then only at the set: members still look ready
+            await stage.grove.see()
+            await stage.pass_("g")
             await stage.store.refresh()
             gang = stage.store.get(stage.ref(POD_CLIQUE_SET, "g"))
             assert gang is not None

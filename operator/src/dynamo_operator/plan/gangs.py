@@ -65,17 +65,20 @@ def scalings(gang: Live, wanted: Iterable[tuple[Live, int]]) -> tuple[Scaling, .
 def workload_of(live: Live, gang: Live | None) -> Workload:
     """The counts of a workload; a gang's member is ready, and its replicas updated, only by its set's template."""
     workload = read_workload(live)
-    if live.ref.kind not in MEMBER_KINDS or _has_template(live, gang):
+    if live.ref.kind not in MEMBER_KINDS or _is_settled(live, gang):
         return workload
     lack = Lack.UPDATING if workload.is_ready else workload.lack
-    return replace(workload, updated=0, lack=lack, trouble=gang_trouble(gang))
+    # Grove calls a change seen only when it is carried out; on the way there the counts are of the new template.
+    is_counted = gang is not None and _is_updating(gang) and _has_template(live, gang)
+    updated = workload.updated if is_counted else 0
+    return replace(workload, updated=updated, lack=lack, trouble=gang_trouble(gang))
 
 
 def is_replaced(member: Live, gang: Live | None) -> bool:
     """All replicas of a member are made of its set's present template, ready or not."""
     found = read_workload(member)
     is_whole = found.desired == found.replicas == found.updated
-    return _has_template(member, gang) and is_whole and not _is_updating(member)
+    return _is_settled(member, gang) and is_whole and not _is_updating(member)
 
 
 def gang_trouble(gang: Live | None) -> str:
@@ -104,14 +107,16 @@ def _is_packed(gang: Live) -> bool:
     return any(each.get("topologyConstraint") for each in places)
 
 
-def _has_template(member: Live, gang: Live | None) -> bool:
-    """The set's controller has seen its present spec, and the member has that spec's template or is on its way to it.
+def _is_settled(member: Live, gang: Live | None) -> bool:
+    return gang is not None and _is_seen(gang) and _has_template(member, gang)
+
+
+def _has_template(member: Live, gang: Live) -> bool:
+    """The member has the template that its set's controller works on, or is on its way to it.
 
     A change of annotations alone, as a restart is, does not raise a member's generation: only the hash tells. From the
     beginning of an update on, a member's updated replicas are those of the new template.
     """
-    if gang is None or not _is_seen(gang):
-        return False
     status = member.document.get("status") or {}
     hashes = status.get("currentPodCliqueSetGenerationHash"), _progress(member).get("podCliqueSetGenerationHash")
     current = (gang.document.get("status") or {}).get("currentGenerationHash")

@@ -17,7 +17,7 @@ from dynamo_operator.reconcile.writing import Done
 async def scale(kube: Kube, scalings: Iterable[Scaling], done: Done) -> None:
     """One after the other; a member that is gone comes back with the replicas of its set, and is scaled then."""
     for each in scalings:
-        # `add` also sets a field that is there; a scale of 0 replicas is shown without it.
+        # `add` sets the field whether it is shown or not: an API server may leave it out at 0.
         operation = {"op": "add", "path": "/spec/replicas", "value": each.replicas}
         try:
             await kube.patch(each.ref, [operation], subresource="scale")

@@ -100,10 +100,19 @@ def test_member_that_looks_ready_is_not_before_it_has_its_sets_template(gang: Li
     assert found.updated == (2 if lack is Lack.NOTHING else 0)
 
 
-def test_updated_replicas_count_from_the_beginning_of_an_update_on() -> None:
-    gang = a_gang(currentGenerationHash="h2", updateProgress={"updateStartedAt": NOW})
-    progress = {"podCliqueSetGenerationHash": "h2", "updateStartedAt": NOW}
-    assert workload_of(a_member(updateProgress=progress, updatedReplicas=1), gang).updated == 1
+@pytest.mark.parametrize(
+    ("hash_", "progress", "updated"),
+    [
+        pytest.param("h2", {"updateStartedAt": NOW}, 1, id="under-way"),
+        pytest.param("h1", {"updateStartedAt": NOW}, 0, id="towards-an-older-template"),
+        pytest.param("h2", {"updateStartedAt": NOW, "updateEndedAt": NOW}, 0, id="of-the-last-update"),
+    ],
+)
+def test_updated_replicas_count_on_the_way_to_the_sets_template(hash_: str, progress: Document, updated: int) -> None:
+    gang = a_gang(generation=2, currentGenerationHash="h2", updateProgress=progress)
+    member = a_member(updateProgress={"podCliqueSetGenerationHash": hash_, "updateStartedAt": NOW}, updatedReplicas=1)
+    found = workload_of(member, gang)
+    assert (found.updated, found.is_ready) == (updated, False)
 
 
 def test_other_workloads_need_no_set() -> None:

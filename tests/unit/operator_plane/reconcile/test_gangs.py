@@ -257,7 +257,9 @@ def restarting(kind: str) -> Document:
 async def test_sequential_restart_waits_until_grove_has_replaced_each_component() -> None:
     stage = await settled()
     stage.world.put(a_gang_graph(**restarting("Sequential")))
-    for _ in range(3):  # Grove has not looked yet: members still look ready
+    for _ in range(2):  # Grove has not looked yet, then only at the set: members still look ready
+        await stage.pass_()
+        await stage.grove.see()
         await stage.pass_()
     assert restart_ids(stage.world.objects[SET]) == {"Wide": "7"}
     assert status_of(stage.world)["restart"] == {"observedID": "7", "phase": "Restarting", "inProgress": ["Wide"]}
