@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 
 ENGINES = ("vllm", "sglang", "trtllm")
+CACHE_PATHS = {"vllm": "/root/.cache/vllm"}
+"""Where engines keep compiled kernels unless told otherwise; engines that keep none are not in it."""
 
 _COMMAND_END = re.compile(r"[|&;]")
 _PYTHON = re.compile(r"python[0-9.]*\s")

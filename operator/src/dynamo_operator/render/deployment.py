@@ -34,14 +34,14 @@ def render_deployment(deployment: ComponentDeployment, context: RenderContext) -
 
 
 def _strategy(component: str, annotations: dict[str, str]) -> dict[str, Any]:
-    kind = annotations.get(names.STRATEGY, "RollingUpdate")
+    kind = annotations.get(names.STRATEGY) or "RollingUpdate"
     match kind:
         case "Recreate":
             return {"type": kind}
         case "RollingUpdate":
             limits = {
-                "maxSurge": _limit(annotations.get(names.MAX_SURGE, DEFAULT_SURGE)),
-                "maxUnavailable": _limit(annotations.get(names.MAX_UNAVAILABLE, DEFAULT_SURGE)),
+                "maxSurge": _limit(annotations.get(names.MAX_SURGE) or DEFAULT_SURGE),
+                "maxUnavailable": _limit(annotations.get(names.MAX_UNAVAILABLE) or DEFAULT_SURGE),
             }
             return {"type": kind, "rollingUpdate": limits}
         case _:

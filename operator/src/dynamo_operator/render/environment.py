@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dynamo_operator.api import ComponentDeployment, ComponentType, JsonObject, thaw
+from dynamo_operator.api.engines import CACHE_PATHS
 from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.versions import STRICT_PREFIX, runtime_version
@@ -132,7 +133,7 @@ def _worker(deployment: ComponentDeployment) -> dict[str, str]:
     return env
 
 
-VLLM_CACHE_PATH = "/root/.cache/vllm"
+VLLM_CACHE_PATH = CACHE_PATHS["vllm"]
 
 
 def _pod_fields() -> list[EnvVar]:

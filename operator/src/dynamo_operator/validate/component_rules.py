@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dynamo_operator.api.engines import CACHE_PATHS
 from dynamo_operator.api.quantity import parse_quantity
 from dynamo_operator.validate.containers import check_unique
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import check_features
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.graph import check_switches
+from dynamo_operator.validate.graph import check_deployment_switches, check_switches
 from dynamo_operator.validate.pods import check_pod
 from dynamo_operator.validate.text_forms import (
     LABEL_FORM,
+    LABEL_VALUE_FORM,
     SUBDOMAIN_FORM,
     check_annotations,
     check_labels,
     is_label,
+    is_label_value,
     is_subdomain,
 )
-from dynamo_operator.validate.view import TYPES, ComponentView
+from dynamo_operator.validate.view import MAIN, TYPES, ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
-CACHE_DEFAULT_BACKENDS = ("vllm",)  # backends with a default directory for compiled kernels
 EPP_DEFAULT_SINCE = (1, 5, 0)  # endpoint pickers from this version on have a configuration of their own
 
 
@@ -56,6 +58,8 @@ def check_component(component: ComponentView, graph: Graph) -> Iterator[Violatio
         yield from _check_alpha(component)
     own_annotations = component.field["annotations"] if component.is_alpha else component.pod_metadata["annotations"]
     yield from check_switches(own_annotations)
+    if component.is_alpha:
+        yield from check_deployment_switches(component.pod_metadata["annotations"])
     yield from check_pod(component)
     annotations = graph.manifest["metadata"]["annotations"]
     yield from check_features(component, annotations)
@@ -137,9 +141,25 @@ def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator
     path, claim = cache["mountPath"], cache["pvcName"]
     if claim.text and not is_label(claim.text):
         yield claim.broken("not a volume name, which rendering makes of it", LABEL_FORM)
-    if claim.text and not path.text and backend not in CACHE_DEFAULT_BACKENDS:
+    if not claim.text:
+        return
+    if not path.text and backend not in CACHE_PATHS:
         engine = backend or "an engine of unknown name"
         yield path.broken(f"is required for {engine}, which has no default directory", "an absolute path")
+    for mount in component.main["volumeMounts"].items:
+        if mount["mountPath"].text != (path.text or CACHE_PATHS.get(backend)):
+            continue
+        if mount["name"].text != claim.text:
+            yield mount["mountPath"].broken("the compilation cache is mounted there", "another path")
+        elif mount["readOnly"].is_true:
+            yield mount["readOnly"].broken("the compilation cache is written to", "false, or nothing")
+    for volume in component.pod["volumes"].items:
+        source = volume["persistentVolumeClaim"]
+        if volume["name"].text == claim.text and (source["claimName"].text, source["readOnly"].is_true) != (
+            claim.text,
+            False,
+        ):
+            yield volume.broken("has the name of the compilation cache's claim", "that claim, not readOnly")
 
 
 def _check_epp(component: ComponentView, context: Context) -> Iterator[Violation]:
@@ -172,7 +192,7 @@ def _check_sidecar(component: ComponentView) -> Iterator[Violation]:
     sidecar = component.field["frontendSidecar"]
     if component.is_alpha or not sidecar.is_present:
         return
-    names = component.pod["containers"].names
+    names = tuple(name for name in component.pod["containers"].names if name != MAIN)
     if sidecar.text not in names:
         yield sidecar.broken("no container of this name", listed(names) or "none", nearest=nearest(sidecar.text, names))
 
@@ -208,6 +228,9 @@ def _check_alpha(component: ComponentView) -> Iterator[Violation]:
     yield from check_annotations(field["annotations"])
     yield from check_labels(field["labels"])
     yield from _check_ingress(field["ingress"])
+    part = field["subComponentType"]
+    if not is_label_value(part.text):
+        yield part.broken("not a label value", LABEL_VALUE_FORM)
     yield from _check_names((field["envFromSecret"], field["frontendSidecar"]["envFromSecret"]))
     yield from _check_volume_names(field["volumeMounts"])
     if field["frontendSidecar"]["image"].value == "":

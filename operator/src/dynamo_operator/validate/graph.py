@@ -26,8 +26,8 @@ ANNOTATION_VALUES = {
     EXECUTOR: ("mp", "ray"),
     "nvidia.com/grove-update-strategy": ("Coherent", "RollingRecreate", "OnDelete"),
     PROVIDER: ("component", "grove"),
-    "nvidia.com/deployment-strategy": ("RollingUpdate", "Recreate"),
 }
+STRATEGY, STRATEGIES = "nvidia.com/deployment-strategy", ("RollingUpdate", "Recreate")
 ROLLING_LIMITS = (
     "nvidia.com/deployment-rolling-update-max-surge",
     "nvidia.com/deployment-rolling-update-max-unavailable",
@@ -56,6 +56,7 @@ def check_graph(
     yield from check_switches(manifest["metadata"]["annotations"])
     yield from _check_provider(manifest["metadata"]["annotations"], context)
     yield from check_annotations(spec["annotations"])
+    yield from check_deployment_switches(spec["annotations"])
     yield from check_labels(spec["labels"])
     yield from check_env(spec["envs" if is_alpha else "env"])
     yield from check_restart(spec["restart"], tuple(component.name for component in components))
@@ -88,15 +89,23 @@ def check_switches(annotations: Field) -> Iterator[Violation]:
         field = Field(f"{annotations.path}[{key}]", annotations[key].value)
         if field.is_present and (field.text.lower() if key in CASELESS else field.text) not in allowed:
             yield field.broken("unsupported value", listed(allowed), nearest=nearest(field.text, allowed))
-    limits = [Field(f"{annotations.path}[{key}]", annotations[key].value) for key in ROLLING_LIMITS]
-    for limit in limits:
-        if limit.is_present and not re.fullmatch(r"\d{1,9}|\d{1,2}%|100%", limit.text, re.ASCII):
-            yield limit.broken("neither a number nor a share", 'like "1" or "25%"')
-    if all(limit.text in ("0", "0%") for limit in limits):
-        yield limits[1].broken("max-surge is 0 too, so that nothing could be replaced", "more than 0 for one of them")
+    yield from check_deployment_switches(annotations)
     origin = Field(f"{annotations.path}[{ORIGIN_VERSION}]", annotations[ORIGIN_VERSION].value)
     if origin.is_present and not _is_semver(origin.text):
         yield origin.broken("not a semantic version", "X.Y.Z")
+
+
+def check_deployment_switches(annotations: Field) -> Iterator[Violation]:
+    """Those that say how a Deployment replaces its pods, wherever they reach it from; empty is as good as absent."""
+    strategy = Field(f"{annotations.path}[{STRATEGY}]", annotations[STRATEGY].value)
+    if strategy.text and strategy.text not in STRATEGIES:
+        yield strategy.broken("unsupported value", listed(STRATEGIES), nearest=nearest(strategy.text, STRATEGIES))
+    limits = [Field(f"{annotations.path}[{key}]", annotations[key].value) for key in ROLLING_LIMITS]
+    for limit in limits:
+        if limit.text and not re.fullmatch(r"\d{1,9}|\d{1,2}%|100%", limit.text, re.ASCII):
+            yield limit.broken("neither a number nor a share", 'like "1" or "25%"')
+    if all(limit.text in ("0", "0%") for limit in limits):
+        yield limits[1].broken("max-surge is 0 too, so that nothing could be replaced", "more than 0 for one of them")
 
 
 def check_restart(restart: Field, names: tuple[str, ...]) -> Iterator[Violation]:

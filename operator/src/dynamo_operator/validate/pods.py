@@ -23,6 +23,7 @@ from dynamo_operator.validate.view import FRONTEND_SIDECAR, MAIN, ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
 SHARED_MEMORY_VOLUME = "shared-memory"
+EPP_VOLUMES = ("epp-config", "hf-cache")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 TOLERATION_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -58,6 +59,8 @@ def known_volumes(component: ComponentView) -> frozenset[str]:
         names.add(SHARED_MEMORY_VOLUME)
     if cache := component.field["compilationCache"]["pvcName"].text:
         names.add(cache)
+    if component.type == "epp":
+        names.update(EPP_VOLUMES)
     if component.is_alpha:
         names.update(component.field["volumeMounts"].names)
     return component.kept_volumes | names
@@ -176,6 +179,11 @@ def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
     yield from check_env(field["frontendSidecar"]["envs"])
     volumes = frozenset(component.pod["volumes"].names) | frozenset(field["volumeMounts"].names)
     yield from check_mounts(field["volumeMounts"], volumes, "mountPoint")
+    own = {mount["mountPath"].text: mount for mount in component.main["volumeMounts"].items}
+    for mount in field["volumeMounts"].items:
+        other = own.get(mount["mountPoint"].text)
+        if other is not None and other["name"].text != mount["name"].text:
+            yield mount["mountPoint"].broken(f"{other.path} is mounted there", "another path")
     ports = frozenset(component.main["ports"].names) | frozenset(ADDED_PORTS.get(component.type, ("system",)))
     for name in PROBES[:2]:
         yield from check_probe(field[name], ports)

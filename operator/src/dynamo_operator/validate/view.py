@@ -24,8 +24,8 @@ class ComponentView:
 
     `type` is v1beta1's word (`prefill` for a v1alpha1 worker with subComponentType prefill); `main` is the main
     container, `containers` all of them with main first where there is one; `pod` is the (extra) pod spec;
-    `kept_volumes` are claims that a conversion from v1alpha1 has put aside, here or in the graph that this was made
-    from, and that rendering still mounts.
+    `kept_volumes` are claims that v1alpha1 names beside the pod, which rendering mounts by their name: in the graph, in
+    what a conversion has put aside, or in the graph that this was made from.
     """
 
     field: Field
@@ -103,7 +103,9 @@ def components_of(manifest: Field, *, is_alpha: bool) -> tuple[ComponentView, ..
         of_graph = frozenset(part.main["volumeMounts"].names) if is_of_a_graph(manifest) else frozenset()
         return (replace(part, kept_volumes=of_graph | _kept_volumes(manifest, "")),)
     if is_alpha:
-        return tuple(_from_alpha(field, name, Field(field.path, name)) for name, field in spec["services"].entries)
+        claims = frozenset(spec["pvcs"].names)
+        services = (_from_alpha(field, name, Field(field.path, name)) for name, field in spec["services"].entries)
+        return tuple(replace(service, kept_volumes=claims) for service in services)
     parts = (_from_beta(field, field["name"].text, field["name"]) for field in spec["components"].items)
     return tuple(replace(part, kept_volumes=_kept_volumes(manifest, part.name)) for part in parts)
 

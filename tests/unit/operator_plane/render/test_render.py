@@ -254,6 +254,10 @@ def test_strategy_annotations_reach_the_deployment() -> None:
     graph = a_graph(a_component(template={"metadata": {"annotations": annotations}}))
     (deployment,) = rendered(graph, "Deployment")
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    left_empty = {"metadata": {"annotations": dict.fromkeys((*annotations, "nvidia.com/deployment-strategy"), "")}}
+    (deployment,) = rendered(a_graph(a_component(template=left_empty)), "Deployment")
+    limits = {"maxSurge": "25%", "maxUnavailable": "25%"}
+    assert deployment["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": limits}
     recreate = {"metadata": {"annotations": {"nvidia.com/deployment-strategy": "Recreate"}}}
     (deployment,) = rendered(a_graph(a_component(template=recreate)), "Deployment")
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}

@@ -34,6 +34,13 @@ GMS = a_component(
 )
 
 
+SCRATCHED = with_(
+    with_(a_graph(), f"{MAIN}.volumeMounts", [{"name": "s", "mountPath": "/s"}]),
+    f"{WORKER}.podTemplate.spec.volumes",
+    [{"name": "s", "emptyDir": {}}],
+)
+
+
 @pytest.mark.parametrize(
     ("manifest", "path", "found", "allowed", "context"),
     [
@@ -149,7 +156,74 @@ GMS = a_component(
             "more than 0",
         ),
         wrong(
-            "frontend-sidecar", beta(f"{WORKER}.frontendSidecar", "side"), f"{WORKER}.frontendSidecar", '"side"', "main"
+            "frontend-sidecar", beta(f"{WORKER}.frontendSidecar", "side"), f"{WORKER}.frontendSidecar", '"side"', "none"
+        ),
+        wrong(
+            "frontend-sidecar-that-is-the-engine",
+            beta(f"{WORKER}.frontendSidecar", "main"),
+            f"{WORKER}.frontendSidecar",
+            '"main"',
+            "none",
+        ),
+        wrong(
+            "strategy-of-the-graph",
+            with_(a_graph(), "spec.annotations", {STRATEGY: "recreate"}),
+            f"spec.annotations[{STRATEGY}]",
+            '"recreate"',
+            "Recreate",
+        ),
+        wrong(
+            "strategy-of-a-v1alpha1-pod",
+            alpha(f"{DECODE}.extraPodMetadata", {"annotations": {STRATEGY: "Both"}}),
+            f"{DECODE}.extraPodMetadata.annotations[{STRATEGY}]",
+            '"Both"',
+            "Recreate",
+        ),
+        wrong(
+            "cache-where-another-volume-is",
+            with_(SCRATCHED, f"{WORKER}.compilationCache", {"pvcName": "c", "mountPath": "/s"}),
+            f"{MAIN}.volumeMounts[0].mountPath",
+            '"/s"',
+            "another path",
+        ),
+        wrong(
+            "cache-that-is-read-only",
+            with_(
+                beta(f"{MAIN}.volumeMounts", [{"name": "c", "mountPath": "/c", "readOnly": True}]),
+                f"{WORKER}.compilationCache",
+                {"pvcName": "c", "mountPath": "/c"},
+            ),
+            f"{MAIN}.volumeMounts[0].readOnly",
+            "true",
+            "false",
+        ),
+        wrong(
+            "cache-named-like-another-volume",
+            with_(SCRATCHED, f"{WORKER}.compilationCache", {"pvcName": "s", "mountPath": "/c"}),
+            f"{WORKER}.podTemplate.spec.volumes[0]",
+            "an object",
+            "that claim",
+        ),
+        wrong(
+            "sub-component-type-that-is-no-label",
+            alpha(f"{DECODE}.subComponentType", "a part"),
+            f"{DECODE}.subComponentType",
+            '"a part"',
+            "up to 63",
+        ),
+        wrong(
+            "two-volumes-at-one-path-of-v1alpha1",
+            with_(
+                alpha(f"{DECODE}.volumeMounts", [{"name": "a", "mountPoint": "/m"}]),
+                f"{DECODE}.extraPodSpec",
+                {
+                    "mainContainer": {"image": IMAGE, "volumeMounts": [{"name": "s", "mountPath": "/m"}]},
+                    "volumes": [{"name": "s", "emptyDir": {}}],
+                },
+            ),
+            f"{DECODE}.volumeMounts[0].mountPoint",
+            '"/m"',
+            "another path",
         ),
         wrong(
             "cache-without-default-directory",
@@ -363,6 +437,25 @@ VLLM = a_component(
     [
         pytest.param(beta(f"{MAIN}.image", "runtime:V1.5.0"), id="tag-with-a-capital-v"),
         pytest.param(
+            beta(f"{WORKER}.podTemplate.metadata.annotations", {SURGE: "", STRATEGY: ""}), id="annotations-left-empty"
+        ),
+        pytest.param(
+            with_(
+                alpha(f"{DECODE}.extraPodSpec.mainContainer.volumeMounts", [{"name": "m", "mountPath": "/m"}]),
+                "spec.pvcs",
+                [{"name": "m"}],
+            ),
+            id="a-claim-of-the-graph-mounted-in-the-container",
+        ),
+        pytest.param(
+            with_(
+                alpha(f"{DECODE}.extraPodSpec.mainContainer.volumeMounts", [{"name": "m", "mountPath": "/m"}]),
+                f"{DECODE}.volumeMounts",
+                [{"name": "m", "mountPoint": "/m"}],
+            ),
+            id="a-claim-mounted-twice-alike",
+        ),
+        pytest.param(
             with_(beta(f"{WORKER}.compilationCache", {"pvcName": "c"}), "spec.backendFramework", "vllm"),
             id="cache-of-the-stated-engine",
         ),
@@ -379,6 +472,17 @@ VLLM = a_component(
 )
 def test_what_upstream_runs_is_accepted(manifest: dict[str, Any]) -> None:
     assert [str(each) for each in validate(manifest)] == []
+
+
+def test_a_picker_may_mount_its_default_volumes_elsewhere() -> None:
+    mounts = [{"name": "hf-cache", "mountPath": "/hf"}, {"name": "epp-config", "mountPath": "/conf"}]
+    template = {"spec": {"containers": [a_container(volumeMounts=mounts)]}}
+    picker = a_component(
+        "Epp", "epp", podTemplate=template, eppConfig={"config": {"plugins": [], "schedulingProfiles": []}}
+    )
+    assert [str(each) for each in validate(a_graph(picker), Context(has_inference_pools=True))] == []
+    worker = a_component(podTemplate=template)
+    assert len(validate(a_graph(worker))) == len(mounts)
 
 
 def test_a_graphs_component_deployment_may_mount_what_its_graph_has_put_aside() -> None:
