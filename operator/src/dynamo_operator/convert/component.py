@@ -7,6 +7,7 @@ Ban: no annotations. Callers: keep_alpha.py, keep_beta.py, graph.py, single.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from dynamo_operator.convert.documents import Document, mapping, pick
@@ -31,6 +32,8 @@ FEATURES = ("gpuMemoryService", "failover", "checkpoint")
 """v1alpha1 fields of a service that v1beta1 keeps under `experimental`."""
 
 _ROLES = ("prefill", "decode")
+# Zero in every spelling of a quantity ("0", "0.0", "0Gi", "0e3"), and an empty text.
+_NOTHING = re.compile(r"[+-]?0*\.?0*(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 
 
 def component_of(service: Document) -> Document:
@@ -90,7 +93,7 @@ def shared_memory_size(shared_memory: Document) -> str | None:
 
 
 def _is_nothing(quantity: str) -> bool:
-    return quantity.strip("0.") == ""
+    return _NOTHING.fullmatch(quantity) is not None
 
 
 def _experimental(service: Document) -> Document:

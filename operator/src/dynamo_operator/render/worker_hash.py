@@ -11,6 +11,7 @@ import json
 import re
 
 from dynamo_operator.api import Component, Graph, thaw
+from dynamo_operator.convert.documents import canonical
 
 FORMAT = "dynamo-worker-generation-1"
 _HASH = re.compile("[a-f][0-9a-f]{7}")
@@ -34,7 +35,7 @@ def worker_hash(graph: Graph) -> str | None:
     identity = {
         "format": FORMAT,
         "backendFramework": graph.backend_framework,
-        "env": thaw(graph.env),
+        "env": canonical(thaw(graph.env)),
         "workers": workers,
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -49,4 +50,5 @@ def _hash8(text: str) -> str:
 
 
 def _identity(component: Component) -> dict[str, object]:
-    return {name: thaw(component.spec[name]) for name in _FIELDS if name in component.spec}
+    """Spelt in one way: clients of another API version write amounts as text, and nothing has changed then."""
+    return {name: canonical(thaw(component.spec[name]), name) for name in _FIELDS if name in component.spec}

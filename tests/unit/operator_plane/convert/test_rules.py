@@ -74,6 +74,16 @@ BOTH_WAYS = [
 ]
 
 
+@pytest.mark.parametrize("zero", ["0", "0Gi", "0.0", "+0", "0e3", 0])
+def test_no_shared_memory_is_disabled_however_its_zero_is_written(zero: object) -> None:
+    assert service({"sharedMemorySize": zero})["sharedMemory"] == {"disabled": True}
+
+
+@pytest.mark.parametrize("size", ["0.5", "1e3", ".1Gi", 1])
+def test_shared_memory_of_any_size_keeps_it(size: object) -> None:
+    assert service({"sharedMemorySize": size})["sharedMemory"] == {"size": str(size)}
+
+
 @pytest.mark.parametrize(("alpha", "beta"), BOTH_WAYS)
 def test_field_is_said_in_both_versions(alpha: dict[str, Any], beta: dict[str, Any]) -> None:
     assert component(alpha) == beta

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamo_operator.api import SpecError, parse_component_deployment, parse_graph, thaw
-from dynamo_operator.convert import to_v1beta1
+from dynamo_operator.convert import to_v1alpha1, to_v1beta1
 from dynamo_operator.render import RenderError, render, render_component_deployment, worker_hash
 from tests.shared import shared
 from tests.unit.operator_plane.render import (
@@ -168,6 +168,14 @@ def test_a_generation_changes_with_a_workers_pods_and_not_with_replicas_or_other
     assert base != worker_hash(a_graph(a_component(main={"args": ["--x"]})))
     assert base != worker_hash(a_graph(a_component(), env=[{"name": "A", "value": "1"}]))
     assert worker_hash(a_graph(a_component("Frontend", "frontend"))) is None
+
+
+def test_a_generation_stays_when_a_client_of_the_other_version_writes_the_graph_back() -> None:
+    main = {"resources": {"limits": {"nvidia.com/gpu": 8, "cpu": 1.5}}, "env": [{"name": "A", "value": ""}]}
+    document = a_graph_document(a_component(main=main, sharedMemorySize=0), env=[{"name": "B", "value": ""}])
+    written_back = to_v1beta1(to_v1alpha1(document))
+    assert written_back["spec"] != document["spec"]
+    assert worker_hash(parse_graph(written_back)) == worker_hash(parse_graph(document))
 
 
 @given(st.text(max_size=12))
