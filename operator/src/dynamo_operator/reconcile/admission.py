@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from dynamo_operator.kube import Live, Ref
+from dynamo_operator.kube import Forbidden, Live, Ref
 from dynamo_operator.kube.objects import POD
 from dynamo_operator.reconcile.ports import Kube
 from dynamo_operator.render import names
@@ -39,7 +39,10 @@ class FrontendAdmission:
 
     async def admitted(self, graph: Ref) -> frozenset[str] | None:
         labels = {names.GRAPH_NAME: graph.name, names.COMPONENT_TYPE: "frontend"}
-        pods = await self._kube.find(POD, graph.namespace, labels=labels)
+        try:
+            pods = await self._kube.find(POD, graph.namespace, labels=labels)
+        except Forbidden:
+            return None  # an installation may keep pods from us
         ready = [pod for pod in pods if _is_ready(pod)]
         if not ready:
             return None

@@ -12,6 +12,7 @@ from dynamo_operator.kube import Ending, Kind, Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
 from dynamo_operator.plan.alone import decide_alone, standing_alone
 from dynamo_operator.plan.changes import component_changes
+from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.intents import is_shared
 from dynamo_operator.plan.status import Standing, component_deployment_status, refused_status
 from dynamo_operator.reconcile.diagnosis import Wanted, pod_labels
@@ -27,7 +28,7 @@ from dynamo_operator.reconcile.surroundings import (
     UNREADY_AGAIN_S,
     Surroundings,
 )
-from dynamo_operator.reconcile.writing import carry_out, remove
+from dynamo_operator.reconcile.writing import carry_out, ownership_conflicts, remove
 from dynamo_operator.render import RenderError
 
 
@@ -51,8 +52,7 @@ class ComponentDeploymentController:
         live = self._store.get(root)
         if live is None:
             self._around.forget(root)
-            await tidy(self._kube, self._store, root.namespace)
-            return Outcome()
+            return Outcome(await tidy(self._kube, self._store, root.namespace))
         if live.is_terminating or root_of(live, self._store) != root:
             return Outcome()
         rest_s = self._around.endings.rest_s(live)
@@ -73,12 +73,12 @@ class ComponentDeploymentController:
         keys = await key_pair_failures(self._kube, live, [plan.deployment], context.mpi_secret_name)
         done = await carry_out(self._kube, self._store, live, plan.intents)
         done.failures.update(keys)
-        await remove(self._kube, plan.removals)
+        done.failures.update(await remove(self._kube, plan.removals))
         standing = standing_alone(plan, context, done.lives)
         standing, look_again_s = await self._diagnosed(live, standing)
         sentences = (*done.sentences, *done.hindrances)
         status = component_deployment_status(live, standing, sentences, self._reporter.now())
-        waits = [look_again_s, await self._publish(live, status)]
+        waits = [look_again_s, await self._publish(live, status, ownership_conflicts(done))]
         if done.sentences:
             waits.append(FAILED_AGAIN_S)
         elif standing.lack_of_workload or sentences:
@@ -91,9 +91,9 @@ class ComponentDeploymentController:
         found = await self._around.diagnostician.look(live, "Available", wanted, labels)
         return replace(standing, trouble=found.troubles.get(standing.component.name, "")), found.again_after_s
 
-    async def _publish(self, live: Live, status: dict[str, object]) -> float | None:
+    async def _publish(self, live: Live, status: dict[str, object], conflicts: tuple[Change, ...] = ()) -> float | None:
         previous = live.document.get("status") or {}
         wait = await self._reporter.write(live, status)
         if wait is None and previous != status:
-            await self._reporter.record(live, component_changes(previous, status))
+            await self._reporter.record(live, conflicts or component_changes(previous, status))
         return wait

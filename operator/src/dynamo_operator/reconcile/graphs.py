@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dynamo_operator.api import SpecError
-from dynamo_operator.kube import Conflict, Ending, Forbidden, Gone, Invalid, Kind, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Ending, Forbidden, Gone, Invalid, Kind, Live, Ref
 from dynamo_operator.kube.objects import (
     COMPONENT_DEPLOYMENT,
     GRAPH,
@@ -40,7 +40,7 @@ from dynamo_operator.reconcile.surroundings import (
     UNREADY_AGAIN_S,
     Surroundings,
 )
-from dynamo_operator.reconcile.writing import Done, carry_out, remove
+from dynamo_operator.reconcile.writing import Done, carry_out, ownership_conflicts, remove
 from dynamo_operator.render import RenderError, component_deployments, names
 
 
@@ -77,8 +77,7 @@ class GraphController:
         if live is None:
             self._lookout.forget(root)
             self._around.forget(root)
-            await tidy(self._kube, self._store, root.namespace)
-            return Outcome()
+            return Outcome(await tidy(self._kube, self._store, root.namespace))
         if live.is_terminating:
             return Outcome()  # owner references and garbage collection end what it controls
         rest_s = self._around.endings.rest_s(live)
@@ -104,13 +103,17 @@ class GraphController:
         done = await carry_out(self._kube, self._store, live, plan.intents)
         done.failures.update(keys)
         await scale(self._kube, scalings_of(seen, done.lives), done)
-        await remove(self._kube, plan.removals)
-        for removed in plan.removals:
-            self._reporter.forget(removed.ref)
-        if plan.removals or any(ref.kind == COMPONENT_DEPLOYMENT for ref in done.replaced):
-            await tidy(self._kube, self._store, namespace)
-        await self._note_generation(seen)
-        return await self._report(seen, look, plan, done)
+        kept = await remove(self._kube, plan.removals)
+        done.failures.update(kept)
+        removed = [each for each in plan.removals if each.ref not in kept]
+        for each in removed:
+            self._reporter.forget(each.ref)
+        waits = [look.again_after_s]
+        if removed or any(ref.kind == COMPONENT_DEPLOYMENT for ref in done.replaced):
+            waits.append(await tidy(self._kube, self._store, namespace))
+        waits += [await self._note_generation(seen), await self._report(seen, look, plan, done)]
+        await self._reporter.record(live, (*look.changes, *unmanaged_rollout(seen), *_removals(removed)))
+        return Outcome(soonest(*waits))
 
     def _children(self, live: Live) -> list[Live]:
         """All that the graph controls, and what its component deployments and sets of cliques control."""
@@ -122,12 +125,12 @@ class GraphController:
         status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())
         return Outcome(soonest(await self._publish(live, status), self._around.refused_again_after_s(error)))
 
-    async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> Outcome:
+    async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> float | None:
         now = self._reporter.now()
         report = report_of(seen, plan, look.facts, done.lives, (*done.sentences, *plan.refusals))
         diagnosis = await self._diagnosis(seen.root, report)
         report = told(report, diagnosis.troubles, done.hindrances)
-        waits: list[float | None] = [look.again_after_s, diagnosis.again_after_s]
+        waits: list[float | None] = [diagnosis.again_after_s]
         for standing in report.standings:
             deployment = done.lives.get(Ref(COMPONENT_DEPLOYMENT, seen.root.ref.namespace, standing.deployment))
             if deployment is not None:
@@ -135,13 +138,12 @@ class GraphController:
                 status = component_deployment_status(deployment, standing, failures, now)
                 waits.append(await self._reporter.write(deployment, status))
         status = graph_status(seen.root, report, now)
-        waits.append(await self._publish(seen.root, status, tuple(_conflicts(done))))
-        await self._reporter.record(seen.root, (*look.changes, *unmanaged_rollout(seen), *_removals(plan)))
+        waits.append(await self._publish(seen.root, status, ownership_conflicts(done)))
         if done.conflicts or done.failures:
             waits.append(FAILED_AGAIN_S)
         elif status["state"] != "successful":
             waits.append(HINDERED_AGAIN_S if done.hindrances else UNREADY_AGAIN_S)
-        return Outcome(soonest(*waits))
+        return soonest(*waits)
 
     async def _diagnosis(self, root: Live, report: Report) -> Diagnosis:
         wanted = [
@@ -161,15 +163,18 @@ class GraphController:
             await self._reporter.record(live, conflicts if is_news and conflicts else changes)
         return wait
 
-    async def _note_generation(self, seen: Survey) -> None:
+    async def _note_generation(self, seen: Survey) -> float | None:
         """Tell other clients the workers' generation; this operator reads it from live objects only."""
         operations = generation_annotations(seen)
         if not operations:
-            return
+            return None
         try:
             await self._kube.patch(seen.root.ref, operations)
         except (Conflict, Invalid, Gone, Forbidden):
-            return  # the graph changed meanwhile, and its next pass notes it; or a policy of others keeps it as it is
+            return None  # the graph changed, and its next pass notes it; or a policy of others keeps it as it is
+        except Blocked:
+            return HINDERED_AGAIN_S
+        return None
 
 
 def _failures_of(done: Done, plan: Plan, deployment: Live) -> list[str]:
@@ -177,11 +182,7 @@ def _failures_of(done: Done, plan: Plan, deployment: Live) -> list[str]:
     return [text for ref, text in {**done.conflicts, **done.failures}.items() if ref in mine]
 
 
-def _conflicts(done: Done) -> Iterable[Change]:
-    return (Change("OwnershipConflict", sentence, is_warning=True) for sentence in done.conflicts.values())
-
-
-def _removals(plan: Plan) -> Iterable[Change]:
-    for live in plan.removals:
+def _removals(removed: Iterable[Live]) -> Iterable[Change]:
+    for live in removed:
         if live.ref.kind == SCALING_ADAPTER:
             yield Change("AdapterDeleted", f"Deleted scaling adapter {live.ref.name}; its component asks for none")

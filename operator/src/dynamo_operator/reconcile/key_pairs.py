@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from dynamo_operator.api import ComponentDeployment
-from dynamo_operator.kube import Conflict, Document, Forbidden, Gone, Invalid, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Document, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import SECRET
 from dynamo_operator.reconcile.ports import Kube
 from dynamo_operator.render import names
@@ -68,7 +68,7 @@ async def key_pair_failures(
     ref = Ref(SECRET, root.ref.namespace, name)
     try:
         failure = await _have(kube, root, ref)
-    except (Forbidden, Invalid) as error:
+    except (Blocked, Forbidden, Invalid) as error:
         failure = f"Secret {name}: {error}"
     return {ref: failure} if failure else {}
 

@@ -5,6 +5,7 @@ Duty: see `plan.intents`, which says why they have no owner. Callers: the reconc
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,11 @@ from dynamo_operator.kube import Kind, Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, GRAPH, ROLE_BINDING, SERVICE, SERVICE_ACCOUNT
 from dynamo_operator.plan.intents import SHARED_LABELS, is_shared
 from dynamo_operator.reconcile.ports import Kube, Store
+from dynamo_operator.reconcile.surroundings import FAILED_AGAIN_S
 from dynamo_operator.reconcile.writing import remove
 from dynamo_operator.render import names
+
+log = logging.getLogger(__name__)
 
 _ROOTS = (GRAPH, COMPONENT_DEPLOYMENT)
 _LABEL_OF: Mapping[Kind, str] = {
@@ -32,8 +36,11 @@ def wanting(shared: Live, store: Store) -> Ref | None:
     return None
 
 
-async def tidy(kube: Kube, store: Store, namespace: str) -> None:
-    """Delete what nothing in a namespace asks for any longer; the API server is asked, as a store may lag."""
+async def tidy(kube: Kube, store: Store, namespace: str) -> float | None:
+    """Delete what nothing in a namespace asks for any longer; the API server is asked, as a store may lag.
+
+    The seconds after which to try again, where others keep something; no root is left whose status could tell of it.
+    """
     kept = [
         shared
         for kind, label in _LABEL_OF.items()
@@ -41,9 +48,12 @@ async def tidy(kube: Kube, store: Store, namespace: str) -> None:
         if is_shared(shared) and not shared.is_terminating and wanting(shared, store) is None
     ]
     if not kept:
-        return
+        return None
     present = [live for kind in _ROOTS for live in await kube.find(kind, namespace) if not live.is_terminating]
-    await remove(kube, [shared for shared in kept if not any(_wants(live, shared) for live in present)])
+    refused = await remove(kube, [shared for shared in kept if not any(_wants(live, shared) for live in present)])
+    for sentence in refused.values():
+        log.warning("shared_object_kept namespace=%s message=%r", namespace, sentence)
+    return FAILED_AGAIN_S if refused else None
 
 
 def _wants(live: Live, shared: Live) -> bool:

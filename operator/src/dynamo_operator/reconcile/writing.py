@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from dynamo_operator.kube import Blocked, Conflict, Document, Ending, Forbidden, Gone, Invalid, Live, Ref
 from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
+from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.intents import Intent, Standing, clearance, completed, is_model_service, standing
 from dynamo_operator.reconcile.ports import Kube, Store
 
@@ -75,10 +76,20 @@ def _depends(intent: Intent, root: Live) -> bool:
     return intent.owner not in (None, root.ref) or intent.ref.kind == ROLE_BINDING
 
 
-async def remove(kube: Kube, removals: Iterable[Live]) -> None:
-    """Delete exactly these objects, not successors of their names."""
+async def remove(kube: Kube, removals: Iterable[Live]) -> dict[Ref, str]:
+    """Delete exactly these objects, not successors of their names; one sentence for each that others keep."""
+    kept = {}
     for live in removals:
-        await kube.delete(live.ref, uid=live.uid)
+        try:
+            await kube.delete(live.ref, uid=live.uid)
+        except (Invalid, Forbidden, Blocked) as error:
+            kept[live.ref] = f"{live.ref.kind.name} {live.ref.name} cannot be deleted: {error}"
+    return kept
+
+
+def ownership_conflicts(done: Done) -> tuple[Change, ...]:
+    """An Event for each object of others that stands where ours should."""
+    return tuple(Change("OwnershipConflict", sentence, is_warning=True) for sentence in done.conflicts.values())
 
 
 async def _bring(kube: Kube, store: Store, intent: Intent, done: Done, places: asyncio.Semaphore) -> None:
