@@ -119,7 +119,8 @@ def test_every_default_is_known_to_the_schema_and_the_other_way_round() -> None:
     def described(schema: Any, path: str = "") -> set[str]:
         if not schema.get("properties"):
             return {path}
-        return set().union(*(described(inner, f"{path}.{key}") for key, inner in schema["properties"].items()))
+        own = {key: inner for key, inner in schema["properties"].items() if "$comment" not in inner}  # else upstream's
+        return set().union(*(described(inner, f"{path}.{key}") for key, inner in own.items()))
 
     values = defaults(yaml.safe_load((CHART / "values.yaml").read_text()))
     schema = described(json.loads((CHART / "values.schema.json").read_text()))
