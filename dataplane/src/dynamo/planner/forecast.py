@@ -29,6 +29,18 @@ class Forecast:
     rate_per_s: float
     dispersion: float
     """Index of dispersion of counts: 1 is Poisson."""
+    windows: tuple[tuple[float, float], ...] = ()
+    """(seconds, rate) that the rate is the highest of."""
+    counts: tuple[Count, ...] = ()
+
+    def lasting(self, hold_s: float) -> Forecast:
+        """As requests that stay so long make it: what came in less time has not begun to leave.
+
+        Thirty clients that ask all at once, and again when all are answered, are thirty at a time and never more.
+        """
+        longest_s, usual = max(self.windows, default=(0.0, self.rate_per_s))
+        fitting = [rate for over_s, rate in self.windows if over_s >= min(hold_s, longest_s)] or [usual]
+        return Forecast(max(0.0, *fitting), _dispersion(_joined(self.counts, hold_s)))
 
 
 def forecast(counts: Sequence[Count], now_s: float, *, lead_s: float, steady_s: float) -> Forecast:
@@ -36,17 +48,16 @@ def forecast(counts: Sequence[Count], now_s: float, *, lead_s: float, steady_s: 
     if not counts:
         return Forecast(0.0, 1.0)
     dispersion = _dispersion(counts)
+    half_s = max(steady_s, lead_s)
+    ahead = _trend(counts, now_s, half_s, dispersion) * (lead_s + half_s / 2)
     # What a short window is judged by must not contain it: a sudden rise would pass for burstiness.
     usual = _dispersion(counts[: -SHORT_WINDOWS[-1][0]])
-    rates = [_rate(counts, now_s, steady_s, usual)]
+    windows = [(steady_s, _rate(counts, now_s, steady_s, usual) + ahead)]
     for intervals, sigmas in SHORT_WINDOWS:
         recent = counts[-intervals:]
         seen, over_s = sum(one.arrivals for one in recent), sum(one.interval_s for one in recent)
-        rates.append((seen - sigmas * math.sqrt(usual * seen)) / over_s)
-    rate = max(0.0, *rates)
-    half_s = max(steady_s, lead_s)
-    ahead_s = lead_s + half_s / 2
-    return Forecast(rate + _trend(counts, now_s, half_s, dispersion) * ahead_s, dispersion)
+        windows.append((over_s, (seen - sigmas * math.sqrt(usual * seen)) / over_s + ahead))
+    return Forecast(max(0.0, *(rate for _, rate in windows)), dispersion, tuple(windows), tuple(counts))
 
 
 def _rate(counts: Sequence[Count], now_s: float, window_s: float, usual: float) -> float:
@@ -96,6 +107,18 @@ def _within(counts: Sequence[Count], from_s: float, lasts_s: float) -> _Part:
     found = [one for one in counts if from_s < one.at_s <= from_s + lasts_s]
     present = sum(one.present for one in found) / max(1, len(found))
     return _Part(sum(one.arrivals for one in found), sum(one.interval_s for one in found), present)
+
+
+def _joined(counts: Sequence[Count], over_s: float) -> list[Count]:
+    """Counts of at least `over_s` each, the newest whole; what is left over at the beginning is dropped."""
+    found: list[Count] = []
+    arrivals = interval_s = 0.0
+    for one in reversed(counts):
+        arrivals, interval_s = arrivals + one.arrivals, interval_s + one.interval_s
+        if interval_s >= over_s:
+            found.append(Count(one.at_s, interval_s, arrivals))
+            arrivals = interval_s = 0.0
+    return found[::-1]
 
 
 def _dispersion(counts: Sequence[Count]) -> float:

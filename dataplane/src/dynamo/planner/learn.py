@@ -72,7 +72,8 @@ def _role(state: RoleState, role: Role, fleet: Fleet, traffic: Traffic, shape: S
             pace = pace.with_sample(tokens, fleet.ready * traffic.interval_s / traffic.first_tokens, now_s)
     itl_s = traffic.itl_s or fleet.itl_s
     if role is not Role.PREFILL and itl_s is not None:
-        itl = itl.with_sample(streams, itl_s, now_s)
+        # Latencies are streams' own: what the fuller workers' streams wait says nothing of workers that just came.
+        itl = itl.with_sample(streams if fleet.crowd is None else fleet.crowd, itl_s, now_s)
     if fleet.kv_share is not None:
         kv = kv.with_sample(streams, fleet.kv_share, now_s)
     return replace(state, prefill=prefill, pace=pace, itl=itl, kv=kv)

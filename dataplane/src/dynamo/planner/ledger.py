@@ -27,21 +27,20 @@ class Ledger:
         self._last: dict[str, tuple[float, Reading]] = {}
 
     def growth(self, source: str, reading: Reading, now_s: float, *, stale_s: float) -> Growth | None:
-        """None when there is nothing to compare with: first seen, or last seen longer ago than `stale_s`."""
+        """None when there is nothing to compare with: first seen, seen longer ago than `stale_s`, or begun anew."""
         before = self._last.get(source)
         self._last[source] = (now_s, reading)
         if before is None or now_s - before[0] > stale_s or now_s <= before[0]:
             return None
         at_s, old = before
-        # Counters never fall: one that did says that the process is another, whose counters began at zero.
-        restarted = any(value < old.totals.get(key, 0.0) for key, value in reading.totals.items()) or any(
-            key not in reading.totals for key, value in old.totals.items() if value
-        )
-        totals, buckets = ({}, {}) if restarted else (old.totals, old.buckets)
+        if any(reading.totals.get(key, 0.0) < value for key, value in old.totals.items()):
+            # Counters never fall: the process is another, or some of its series are gone. What the others stand at is
+            # not what they grew by; the next reading tells.
+            return None
         return Growth(
             now_s - at_s,
-            {key: value - totals.get(key, 0.0) for key, value in reading.totals.items()},
-            {key: max(0.0, value - buckets.get(key, 0.0)) for key, value in reading.buckets.items()},
+            {key: value - old.totals.get(key, 0.0) for key, value in reading.totals.items()},
+            {key: max(0.0, value - old.buckets.get(key, 0.0)) for key, value in reading.buckets.items()},
         )
 
     def keep(self, sources: Iterable[str]) -> None:

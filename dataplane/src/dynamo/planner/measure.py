@@ -59,11 +59,11 @@ class Measure:
         grown = self._grown(readings, now_s)
         if not grown:
             if readings:
-                missing.append("first reading of the frontends, nothing to compare with yet")
+                missing.append("frontends read for the first time or begun anew, nothing to compare with yet")
             return None, None
         levels = [reading.levels for reading in readings.values()]
         limits = [int(level["max_num_seqs"]) for level in levels if level.get("max_num_seqs")]
-        is_partial = len(readings) < len(sources)
+        is_partial = len(grown) < len(sources)
         return _traffic(grown, levels, self._tick_s, is_partial), min(limits, default=None)
 
     def _fleet(
@@ -80,6 +80,7 @@ class Measure:
         grown = self._grown(readings, now_s)
         levels = [reading.levels for reading in readings.values()]
         shares = [level["kv_share"] for level in levels if "kv_share" in level]
+        running = [level.get("running", 0.0) for level in levels]
         # Workers that did not answer are taken to be as busy as the others.
         scale = component.ready / len(levels) if levels and component.ready > len(levels) else 1.0
         if component.ready > 0 and not sight.workers.get(role):
@@ -89,8 +90,9 @@ class Measure:
             ready=component.ready,
             present=component.present,
             seen=len(levels),
-            running=scale * sum(level.get("running", 0.0) for level in levels),
+            running=scale * sum(running),
             waiting=scale * sum(level.get("waiting", 0.0) for level in levels),
+            crowd=sum(one * one for one in running) / sum(running) if sum(running) > 0 else None,
             kv_share=sum(shares) / len(shares) if shares else None,
             prefill_s=_mean(grown, "prefill"),
             itl_s=_mean(grown, "itl"),

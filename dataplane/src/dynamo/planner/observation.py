@@ -36,7 +36,7 @@ class Traffic:
     queued: float = 0.0
     """Requests without a first token yet, wherever they wait."""
     is_partial: bool = False
-    """Some frontend did not answer: numbers are lower bounds."""
+    """Some frontend did not answer, or answered for the first time: numbers are lower bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class Fleet:
     running: float = 0.0
     waiting: float = 0.0
     """Requests in all workers' engines: being computed, and queued. Workers that did not answer count as the others."""
+    crowd: float | None = None
+    """Streams on the worker of a stream, on average; more than per worker where some are fuller. None: as all are."""
     kv_share: float | None = None
     """Mean share of the KV cache in use, 0 to 1."""
     prefill_s: float | None = None

@@ -16,7 +16,8 @@ from dynamo.planner.sight import Source
 PAGE_BYTES_MAX = 8 << 20
 DEADLINE_S = 4.0
 """For one page, from connecting to its last byte; below the shortest usual tick."""
-AT_ONCE = 32
+AT_ONCE = 128
+"""More pages than ever hang together: each full round of those costs a deadline."""
 
 
 @dataclass(frozen=True, slots=True)

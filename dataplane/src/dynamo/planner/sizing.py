@@ -111,11 +111,14 @@ def _size_decode(load: Load, state: RoleState, policy: Policy) -> Need:
     if batch is None:
         return Need(max(1, fleet.desired), "decode capacity not measured yet", is_known=False)
     osl = shape.osl_tokens if shape else 0.0
+    now_s = osl * _itl_s(min(batch, fleet.running / max(1, fleet.ready)), state, policy)
+    forecast = load.forecast.lasting(now_s)
+    rate_per_s = forecast.rate_per_s * load.margin
 
     def busy(workers: int) -> float:
-        hold_s = _hold_s(load.rate_per_s, osl, batch, workers, state, policy)
-        mean = load.rate_per_s * hold_s
-        held = mean + DECODE_SIGMAS * math.sqrt(mean * load.forecast.dispersion)
+        hold_s = _hold_s(rate_per_s, osl, batch, workers, state, policy)
+        mean = rate_per_s * hold_s
+        held = mean + DECODE_SIGMAS * math.sqrt(mean * forecast.dispersion)
         # Streams that run now stay until they end, whatever arrives; how many arrive says if they are too many.
         held = max(held, fleet.running if shape is None else min(fleet.running, fleet.desired * batch))
         return held + fleet.waiting * min(1.0, hold_s / policy.pace.drain_s)

@@ -277,6 +277,7 @@ class _Run:
             in_flight=running + len(self.queue),
             queued=queued,
         )
+        on_each = [len(one.ends) for one in self.workers]
         held = sum(tokens for one in ready for *_, tokens in one.ends)
         fleet = Fleet(
             desired=len(staying),
@@ -285,6 +286,7 @@ class _Run:
             running=running,
             waiting=len(self.queue),
             max_num_seqs=self.speed.streams_max if self.speed.tells_limit else None,
+            crowd=sum(one * one for one in on_each) / sum(on_each) if any(on_each) else None,
             kv_share=held / self.speed.kv_tokens / len(ready) if ready else None,
             prefill_s=_mean(counted.prefill),
         )

@@ -99,6 +99,43 @@ def test_measured_misses_beat_a_model_that_sees_no_need() -> None:
     assert "TTFT measured at 4000 ms" in decision.reason
 
 
+def test_misses_of_a_queue_that_is_going_add_nobody() -> None:
+    slow = replace(BUSY, ttft_s=4.0, queued=30)
+    going = replace(slow, first_tokens=16)
+
+    assert run(*[(slow, replace(FLEET, prefill_s=0.01))] * 4).replicas == {A: 3}
+    assert run(*[(going, replace(FLEET, prefill_s=0.01))] * 4).replicas == {A: 2}, "36 fewer within the drain time"
+
+
+def test_queue_that_will_be_gone_before_a_worker_could_come_adds_nobody() -> None:
+    crowd = replace(BUSY, queued=400)
+    calm = run(*[(BUSY, FLEET)] * 4)
+    quick, slow = (replace(calm.state, startup_s=startup_s) for startup_s in (2.0, 120.0))
+
+    assert run((crowd, FLEET), state=quick).replicas == {A: 3}
+    assert run((crowd, FLEET), state=slow).replicas == {A: 2}
+
+
+def test_one_measured_latency_is_not_taken_as_growing_with_streams() -> None:
+    alone = replace(BUSY, in_flight=1, queued=0, osl_tokens=150, itl_s=0.006, ttft_s=0.02)
+    few = replace(FLEET, desired=1, ready=1, running=1, max_num_seqs=4, prefill_s=0.02)
+
+    decision = run(*[(alone, few)] * 13)
+
+    assert decision.replicas == {A: 1}, "1.8 streams, and 1.3 for chance, fit into 80 % of 4 slots"
+
+
+def test_latency_on_a_full_worker_is_not_taken_for_that_of_its_empty_neighbours() -> None:
+    crowded = replace(BUSY, itl_s=0.13, in_flight=30, queued=0, arrivals=0, completions=1)
+    uneven = Fleet(3, 3, running=30, crowd=30.0, prefill_s=0.2)
+
+    fleet_mean = run(*[(crowded, replace(uneven, crowd=None))] * 3).state.roles[A].itl.reaches(0.045)
+    per_stream = run(*[(crowded, uneven)] * 3).state.roles[A].itl.reaches(0.045)
+
+    assert fleet_mean == pytest.approx(10 * 45 / 130)
+    assert per_stream == pytest.approx(30 * 45 / 130)
+
+
 def test_unreachable_ttft_is_said_and_sized_by_utilisation() -> None:
     decision = run(*[(replace(BUSY, ttft_s=3.0), replace(FLEET, desired=4, ready=4, prefill_s=1.5))] * 4)
 

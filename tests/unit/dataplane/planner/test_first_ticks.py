@@ -146,6 +146,28 @@ def test_no_worker_goes_whose_absence_users_would_feel(seed: int) -> None:
     assert sum(ttft_s <= TTFT_S for ttft_s in after_s) / len(after_s) > 0.97
 
 
+@pytest.mark.parametrize("startup_s", STARTS_S)
+@pytest.mark.parametrize(
+    ("itl_stream_s", "clients", "least", "most"),
+    [
+        pytest.param(0.001, 10, 1, 1, id="ten-fit-one"),
+        pytest.param(0.001, 30, 1, 2, id="thirty-fit-one-and-chance-asks-for-a-second"),
+        pytest.param(0.004, 10, 2, 3, id="ten-need-two"),
+        pytest.param(0.004, 30, 4, 7, id="thirty-need-four"),
+    ],
+)
+def test_clients_that_start_together_get_what_their_latency_needs(
+    itl_stream_s: float, clients: int, least: int, most: int, startup_s: float
+) -> None:
+    speed = Speed(prefill_token_s=0.00001, itl_base_s=0.01, itl_stream_s=itl_stream_s, startup_s=startup_s)
+
+    outcome = simulate(Streams([(30, 0), (600, clients)], isl=500, osl=300), a_policy(), speed, until_s=630, workers=1)
+
+    assert least <= outcome.replicas_at(630, 1) <= outcome.most(0, 630, 1) <= most, outcome.trajectory(1)
+    assert outcome.flips == 0, outcome.trajectory(1)
+    assert sum(outcome.itl_s[-20:]) / 20 < 0.05
+
+
 def counted(*arrivals: float, present: tuple[float, ...] = (), every_s: float = 5.0) -> list[Count]:
     present = present or tuple(arrivals)
     return [
@@ -172,6 +194,16 @@ def test_quicker_answers_to_as_many_clients_are_no_trend() -> None:
 
     assert expected(counted(*rising, present=(6.0,) * 36)) < expected(counted(*rising))
     assert expected(counted(*rising, present=(6.0,) * 36)) <= 45 / 5
+
+
+def test_all_at_once_again_and_again_are_no_more_than_at_once() -> None:
+    waves = forecast(counted(*[30.0, 0.0, 0.0] * 30), 450, lead_s=35, steady_s=60)
+
+    assert waves.dispersion > 15
+    assert waves.lasting(15).dispersion == 1
+    assert waves.lasting(15).rate_per_s == pytest.approx(2.0)
+    assert waves.lasting(1000).rate_per_s == pytest.approx(2.0)
+    assert waves.lasting(0).rate_per_s == waves.rate_per_s
 
 
 def test_window_that_has_just_begun_is_believed_less() -> None:

@@ -79,14 +79,53 @@ def test_first_reading_is_no_rate() -> None:
     seen = observed({"f0": a_frontend(10), "w0": a_worker()})
 
     assert seen.traffic is None
-    assert seen.missing == ("first reading of the frontends, nothing to compare with yet",)
+    assert seen.missing == ("frontends read for the first time or begun anew, nothing to compare with yet",)
 
 
-def test_restarted_frontend_counts_from_zero_and_never_negative() -> None:
-    seen = observed({"f0": a_frontend(500), "w0": a_worker()}, {"f0": a_frontend(7), "w0": a_worker()})
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(a_frontend(500), a_frontend(7), id="another-process"),
+        pytest.param(a_frontend(3), a_frontend(2, finished=1), id="one-that-has-counted-more-of-something"),
+        pytest.param(a_frontend(90_000) + a_frontend(50_000, model="other"), a_frontend(90_000), id="series-gone"),
+        pytest.param(a_frontend(90_000, finished=9), "dynamo_frontend_requests_started_total 0", id="totals-gone"),
+    ],
+)
+def test_counters_that_fell_are_no_load_and_the_next_reading_is(before: str, after: str) -> None:
+    fallen = observed({"f0": before, "w0": a_worker()}, {"f0": after, "w0": a_worker()})
+    again = observed(*({"f0": text, "w0": a_worker()} for text in (before, after, after)))
+
+    assert fallen.traffic is None
+    assert "nothing to compare with yet" in fallen.missing[0]
+    assert again.traffic is not None
+    assert again.traffic.arrivals == 0
+
+
+def test_restarted_worker_teaches_nothing_of_its_speed() -> None:
+    def worker(total_s: float, count: int) -> str:
+        times = f"vllm:request_prefill_time_seconds_sum {total_s}\nvllm:request_prefill_time_seconds_count {count}\n"
+        return a_worker() + times
+
+    pages = [{"f0": a_frontend(1), "w0": worker(*one)} for one in ((500, 1000), (90, 200), (91, 210))]
+
+    fallen, after = observed(*pages[:2]), observed(*pages)
+
+    assert fallen.fleets[Role.AGGREGATED].prefill_s is None
+    assert after.fleets[Role.AGGREGATED].prefill_s == pytest.approx(0.1)
+
+
+def test_newcomer_makes_numbers_lower_bounds_once() -> None:
+    sight = a_sight(frontends=2)
+    first: dict[str, str | None] = {"f0": a_frontend(10), "f1": None, "w0": a_worker()}
+    then: dict[str, str | None] = {"f0": a_frontend(15), "f1": a_frontend(5000), "w0": a_worker()}
+    last: dict[str, str | None] = {"f0": a_frontend(20), "f1": a_frontend(5003), "w0": a_worker()}
+
+    seen, after = observed(first, then, sight=sight), observed(first, then, last, sight=sight)
 
     assert seen.traffic is not None
-    assert seen.traffic.arrivals == 7
+    assert after.traffic is not None
+    assert (seen.traffic.arrivals, seen.traffic.is_partial) == (5, True)
+    assert (after.traffic.arrivals, after.traffic.is_partial) == (8, False)
 
 
 def test_gap_is_a_rate_not_a_burst() -> None:
@@ -134,6 +173,14 @@ def test_silent_workers_count_as_the_others_do() -> None:
     fleet = observed(pages, sight=a_sight(workers=3)).fleets[Role.AGGREGATED]
 
     assert (fleet.running, fleet.seen, fleet.is_blind) == (18, 1, True)
+
+
+def test_crowd_is_what_a_stream_sees_around_it() -> None:
+    uneven = {"f0": a_frontend(5), "w0": a_worker(29), "w1": a_worker(0), "w2": a_worker(0)}
+    idle = {"f0": a_frontend(5), "w0": "vllm:num_requests_running 0\nvllm:num_requests_waiting 0\n"}
+
+    assert observed(uneven, sight=a_sight(workers=3)).fleets[Role.AGGREGATED].crowd == pytest.approx(902 / 32)
+    assert observed(idle).fleets[Role.AGGREGATED].crowd is None
 
 
 def test_ready_workers_without_an_address_are_named() -> None:
