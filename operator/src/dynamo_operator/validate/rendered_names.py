@@ -63,7 +63,7 @@ def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> 
             f'its Service "{rendered}" has {len(rendered)} characters',
             f"at most {LABEL_LENGTH}: shorten the graph's name (now {len(graph)}) or the component's",
         )
-    elif component.is_alpha and not is_label(component.name.lower().replace(".", "-")):
+    elif component.is_alpha and not is_label(component.name.lower()):
         yield component.name_field.broken("not a component name", "letters, digits and inner '-'")
     elif component.is_multinode and pathway is Pathway.COMPONENT and len(rendered) + 2 > SET_LENGTH:
         yield component.name_field.broken(

@@ -54,6 +54,9 @@ def check_alpha_resources(
 
 
 def check_amounts(limits: Amounts, requests: Amounts, *, needs_gpu_limit: bool = True) -> Iterator[Violation]:
+    pages = next((field for name, (field, _) in limits.items() if name.startswith(HUGE_PAGES)), None)
+    if pages is not None and not {"cpu", "memory"} & {*limits, *requests}:
+        yield pages.broken("huge pages alone", "cpu or memory beside them")
     for name, (field, amount) in (*limits.items(), *requests.items()):
         if amount < 0:
             yield field.broken("a negative amount", "0 or more")

@@ -17,6 +17,7 @@ _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 
 LABEL_FORM = "1 to 63 of a-z, 0-9 and inner '-'"
 SUBDOMAIN_FORM = "1 to 253 of a-z, 0-9, inner '-' and '.'"
+ANNOTATIONS_LENGTH = 256 * 1024  # bytes of one object's keys and values
 LABEL_VALUE_FORM = "up to 63 of letters, digits and inner '-', '_', '.'"
 QUALIFIED_FORM = "name or prefix/name: a name has 1 to 63 letters, digits and inner '-', '_', '.'"
 
@@ -51,6 +52,9 @@ def check_labels(labels: Field) -> Iterator[Violation]:
 
 
 def check_annotations(annotations: Field) -> Iterator[Violation]:
+    length = sum(len(f"{key}{value.text}".encode()) for key, value in annotations.entries)
+    if length > ANNOTATIONS_LENGTH:
+        yield annotations.broken("too long together", f"at most {ANNOTATIONS_LENGTH} bytes", found=f"{length} bytes")
     for key, value in annotations.entries:
         if not is_qualified_name(key):
             yield value.broken("not a key", QUALIFIED_FORM, found=f'"{key}"')

@@ -8,7 +8,7 @@ import pytest
 
 from dynamo_operator.validate import Context, validate
 from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
-from tests.unit.operator_plane.validate.manifests import DECODE, MAIN
+from tests.unit.operator_plane.validate.manifests import DECODE, MAIN, an_alpha_graph, an_alpha_service, with_
 
 POD = "spec.components[1].podTemplate.spec"
 TERM = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}
@@ -167,6 +167,27 @@ def nodes(**requirement: Any) -> dict[str, Any]:
             f"{DECODE}.resources.limits.gpuType",
             "h100",
             "nvidia.com/gpu",
+        ),
+        wrong(
+            "huge-pages-alone",
+            beta(f"{MAIN}.resources.limits", {"hugepages-2Mi": "1Gi", "rdma/ib": "1"}),
+            f"{MAIN}.resources.limits[hugepages-2Mi]",
+            '"1Gi"',
+            "cpu or memory",
+        ),
+        wrong(
+            "annotations-too-long",
+            beta("spec.annotations", {"a": "é" * 70_000, "b": "é" * 70_000}),
+            "spec.annotations",
+            "280002 bytes",
+            "262144",
+        ),
+        wrong(
+            "v1alpha1-name-with-a-dot",
+            with_(an_alpha_graph(), "spec.services", {"my.worker": an_alpha_service()}),
+            "spec.services[my.worker]",
+            '"my.worker"',
+            "letters, digits",
         ),
         wrong(
             "v1alpha1-storage-class",
