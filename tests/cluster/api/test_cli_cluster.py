@@ -215,6 +215,16 @@ def test_describe_tells_components_conditions_pods_and_events(shop: Shop) -> Non
     assert "some_resources_are_not_ready" in text
 
 
+def test_a_graph_is_described_for_programs_and_by_the_name_that_kubectl_prints(shop: Shop) -> None:
+    found = json.loads(shop.here("describe", "dgd/disagg", "-o", "json").stdout)
+    same = yaml.safe_load(shop.here("describe", "dgd", "disagg", "-o", "yaml").stdout)
+    listed = shop.here("get", "dgd/disagg", "-o", "name").stdout
+
+    assert found["graph"]["status"]["state"] == "pending"
+    assert same == found
+    assert listed == "dynamographdeployment.nvidia.com/disagg\n"
+
+
 def test_plan_compares_with_the_live_object_and_writes_nothing(shop: Shop) -> None:
     newer = shop.folder / "newer.yaml"
     newer.write_text(EXAMPLE.read_text().replace("image: dynamo:0.1.0", "image: dynamo:0.2.0"))

@@ -235,7 +235,7 @@ def connect(target: Target, *, everywhere: bool = False) -> Cluster:
 def _unknown(kind: Kind) -> Unknown:
     return Unknown(
         f"the cluster does not know {kind.name}",
-        "install the operator first: helm install dynamo-platform helm/dynamo-platform -n dynamo-system",
+        "install the operator: helm install dynamo helm/dynamo-platform -n dynamo-system --create-namespace --wait",
     )
 
 

@@ -105,6 +105,7 @@ def get(
 
 def describe(
     name: Annotated[list[str], typer.Argument(metavar="NAME", help="A graph; dgd/NAME and dgd NAME mean the same.")],
+    output: Annotated[Literal["text", "json", "yaml"], typer.Option("--output", "-o")] = "text",
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
@@ -112,7 +113,7 @@ def describe(
     """Tell how a graph on a cluster is doing: components, rollouts, workers, conditions and events."""
     from dynamo_operator.cli.describing import describe_graph
 
-    describe_graph(name, Target(kubeconfig, context, namespace))
+    describe_graph(name, Target(kubeconfig, context, namespace), output)
 
 
 def top(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from dynamo_operator.cli.cluster import Cluster, Forbidden, connect
-from dynamo_operator.cli.listing import graph_named
+from dynamo_operator.cli.listing import graph_named, without_managed_fields
+from dynamo_operator.cli.rendering import yaml_text
 from dynamo_operator.cli.target import Target
 from dynamo_operator.cli.terminal import Paint, columns, paint_for, tone
 from dynamo_operator.cli.views import (
@@ -38,7 +41,7 @@ class Found:
     events: Sequence[Document] | None
 
 
-def describe_graph(words: Sequence[str], target: Target) -> None:
+def describe_graph(words: Sequence[str], target: Target, output: Literal["text", "json", "yaml"] = "text") -> None:
     """Raises Refused where there is no such graph."""
     name = graph_named(*words)
     cluster = connect(target)
@@ -47,7 +50,20 @@ def describe_graph(words: Sequence[str], target: Target) -> None:
     kinds = (COMPONENT_DEPLOYMENT, SCALING_ADAPTER, POD)
     deployments, adapters, pods = cluster.side_by_side(lambda kind: cluster.find(kind, labels), kinds)
     found = Found(graph, deployments, adapters, pods, _events(cluster, graph))
-    print("\n".join(described(found, datetime.now(UTC), paint_for(sys.stdout))))
+    if output == "text":
+        print("\n".join(described(found, datetime.now(UTC), paint_for(sys.stdout))))
+    elif output == "json":
+        print(json.dumps(as_document(found), indent=2, ensure_ascii=False))
+    else:
+        print(yaml_text([as_document(found)]).removeprefix("---\n"), end="")
+
+
+def as_document(found: Found) -> Document:
+    """The objects themselves; `events` is null where we may not read them."""
+    parts = {"componentDeployments": found.deployments, "scalingAdapters": found.adapters, "pods": found.pods}
+    lists = {name: [without_managed_fields(each) for each in objects] for name, objects in parts.items()}
+    events = None if found.events is None else [without_managed_fields(each) for each in found.events]
+    return {"graph": without_managed_fields(found.graph), **lists, "events": events}
 
 
 def described(found: Found, now: datetime, paint: Paint) -> Iterator[str]:

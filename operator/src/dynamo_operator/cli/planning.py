@@ -39,6 +39,7 @@ from dynamo_operator.local.errors import Refused
 from dynamo_operator.plan.preview import Preview, manifest_preview, preview
 from dynamo_operator.render import RenderContext, RenderError
 from dynamo_operator.validate import Context, Violation, validate, validate_update
+from dynamo_operator.validate.text_forms import is_subdomain
 
 UNCHANGED, FAILED, CHANGED = 0, 1, 2
 _OPTIONAL = (POD_CLIQUE_SET, LEADER_WORKER_SET, INFERENCE_POOL)
@@ -158,6 +159,8 @@ def _planned(document: Document, before: _Nothing | _Live) -> Planned:
     if kind is None:
         _check(document, validate(document.value, facts))
         raise Refused(f"{document.title} cannot be planned")
+    if not is_subdomain(document.name):
+        _check(document, validate(document.value, facts))
     present = before.present(kind, document.name, namespace)
     if present.document is None:
         _check(document, validate(document.value, facts))

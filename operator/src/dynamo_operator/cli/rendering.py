@@ -13,6 +13,7 @@ import yaml
 from dynamo_operator.api import thaw
 from dynamo_operator.cli.manifests import read_documents
 from dynamo_operator.cli.pipeline import COMPONENT, GRAPH, Rendered, render_document
+from dynamo_operator.lint import is_judged
 from dynamo_operator.local.errors import Refused
 
 # What kubectl's YAML reader takes for a truth value or a number, beyond what PyYAML itself puts in quotes.
@@ -37,7 +38,7 @@ def print_rendered(file: Path, *, as_json: bool, namespace: str | None) -> None:
     documents = read_documents(file)
     objects = []
     for document in documents:
-        if not (document.is_ours and document.kind in {GRAPH, COMPONENT}):
+        if not is_judged(document.value) or document.kind not in {GRAPH, COMPONENT, ""}:
             print(f"note: {document.title} is passed over: it renders to nothing", file=sys.stderr)
             continue
         rendered = render_document(document, namespace)

@@ -114,3 +114,10 @@ def test_a_pod_that_has_not_started_is_told_of_where_it_has_no_log(
     show_cluster_logs(LogWish("graph", None), Target())
 
     assert capsys.readouterr().err == "note: w-0 has written nothing yet: ImagePullBackOff\n"
+
+
+def test_what_is_not_installed_is_told_with_the_command_that_does() -> None:
+    with pytest.raises(Refused, match="the cluster does not know DynamoGraphDeployment") as refusal:
+        a_cluster(lambda _: httpx2.Response(404)).find(GRAPH)
+
+    assert "helm install dynamo helm/dynamo-platform" in refusal.value.hint

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 import yaml
 
+from dynamo_operator.cli.cluster import Cluster
 from dynamo_operator.cli.planning import CHANGED, UNCHANGED, PlanOptions, plan_file
 from dynamo_operator.cli.target import Target
 from dynamo_operator.local.errors import Refused
@@ -119,3 +121,13 @@ def test_a_folder_is_planned_as_an_apply_of_it(tmp_path: Path, capsys: pytest.Ca
     text = capsys.readouterr().out
     assert "DynamoGraphDeployment default/disagg: nothing would change" in text
     assert "DynamoGraphDeployment default/other: would be created" in text
+
+
+def test_a_name_that_nothing_can_have_is_refused_at_its_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(404)), base_url="https://cluster")
+    monkeypatch.setattr("dynamo_operator.cli.planning.connect", lambda _: Cluster(http, "shop"))
+    path = tmp_path / "nameless.yaml"
+    path.write_text(EXAMPLE.read_text().replace("name: disagg", "name: Shop"))
+
+    with pytest.raises(Refused, match=rf"{path}:\d+: metadata.name: not an object's name \(found \"Shop\""):
+        plan_file(PlanOptions(path, None, "text", Target()))

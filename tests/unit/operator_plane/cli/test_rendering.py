@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from dynamo_operator.cli.rendering import print_rendered, yaml_text
+from dynamo_operator.local.errors import Refused
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "agg-router.yaml"
 
@@ -42,3 +43,20 @@ def test_a_namespace_nobody_named_is_told(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr()
     assert {each["metadata"]["namespace"] for each in json.loads(said.out)["items"]} == {"default"}
     assert "names no namespace, so this is for default; --namespace chooses" in said.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("nvidia.com/v1beta1", "nvida.com/v1beta1", "apiVersion: DynamoGraphDeployment is not in this version"),
+        ("kind: DynamoGraphDeployment\n", "", "kind: is required"),
+    ],
+)
+def test_a_graph_that_is_only_badly_labelled_is_not_passed_over(
+    tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
+    path = tmp_path / "graph.yaml"
+    path.write_text(EXAMPLE.read_text().replace(old, new))
+
+    with pytest.raises(Refused, match=complaint):
+        print_rendered(path, as_json=False, namespace=None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.cli.describing import Found, described
+from dynamo_operator.cli.describing import Found, as_document, described
 from dynamo_operator.cli.listing import chosen_views, graph_named
 from dynamo_operator.cli.terminal import plain
 from dynamo_operator.cli.views import VIEWS, age, pod_state
@@ -141,3 +141,14 @@ def test_describe_shows_generations_only_while_there_are_several() -> None:
 
     assert "Worker generations" not in one
     assert "bbbb         decode 1/2" in two
+
+
+def test_a_description_for_programs_holds_the_objects_and_says_what_could_not_be_read() -> None:
+    pod = a_pod()
+    pod["metadata"]["managedFields"] = []
+
+    document = as_document(Found(a_graph(), (), (), (pod,), None))
+
+    assert list(document) == ["graph", "componentDeployments", "scalingAdapters", "pods", "events"]
+    assert document["events"] is None
+    assert "managedFields" not in document["pods"][0]["metadata"]
