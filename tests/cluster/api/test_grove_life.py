@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -153,27 +154,22 @@ async def test_restart_waits_for_grove_though_no_generation_tells_of_it(
     clique = stage.store.get(stage.ref(POD_CLIQUE, "g-0-worker"))
     assert clique is not None
     grove_cluster.apply(a_gang_graph(restart={"id": "7"}), namespace=stage.namespace)
-    restarted: list[str] = []
-    async with asyncio.timeout(DEADLINE_S):
-        while (stage.status.get("restart") or {}).get("phase") != "Completed":
-            await stage.pass_("g")  # Grove has not looked yet, then only at the set: members still look ready
-            await stage.grove.see()
+    names = ["Frontend", "Wide", "Worker"]
+    for begun, name in enumerate(names, 1):
+        await stage.pass_("g")
+        for act in (stage.grove.see, functools.partial(stage.grove.act, replaced=0)):
+            await act()  # Grove looks at the set alone, and members still look ready; then it begins
             await stage.pass_("g")
             await stage.store.refresh()
             gang = stage.store.get(stage.ref(POD_CLIQUE_SET, "g"))
             assert gang is not None
-            restarted += [name for name in restart_ids(gang) if name not in restarted]
-            phase = stage.status["restart"]["phase"]
-            assert phase == "Completed" or stage.status["state"] == "pending"
-            await stage.grove.act(replaced=0)
-            await stage.pass_("g")
-            await stage.grove.act()
-            await stage.store.refresh()
-    assert restarted == ["Frontend", "Wide", "Worker"]
+            assert sorted(restart_ids(gang)) == names[:begun]
+            assert (stage.status["restart"]["inProgress"], stage.status["state"]) == ([name], "pending")
+        await stage.grove.act()
+    await stage.settle(lambda: stage.status["restart"]["phase"] == "Completed")
     after = stage.store.get(clique.ref)
     assert after is not None
     assert after.generation == clique.generation
-    await stage.settle()
 
 
 async def test_new_template_is_reported_step_by_step(grove_cluster: ApiCluster, stage: GroveStage) -> None:

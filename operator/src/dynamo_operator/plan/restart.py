@@ -75,8 +75,17 @@ def restart_step(
         return Restart(kept, {"observedID": spec.id, "phase": "Failed", "inProgress": stuck})
     begun = [name for name in waiting if components[name].id == spec.id]
     chosen = waiting if spec.is_parallel else begun or waiting[:1]
-    status = {"observedID": spec.id, "phase": "Restarting", "inProgress": chosen}
+    told = [name for name in chosen if name not in _ended_before(previous, spec, order)] or chosen
+    status = {"observedID": spec.id, "phase": "Restarting", "inProgress": told}
     return Restart({**kept, **dict.fromkeys(chosen, spec.id)}, status)
+
+
+def _ended_before(previous: Mapping[str, Any] | None, spec: RestartSpec, order: Sequence[str]) -> Sequence[str]:
+    """Components whose turn was over when the status was written: one that is unready since is not restarting."""
+    if spec.is_parallel or not previous or previous.get("observedID") != spec.id:
+        return ()
+    turns = [order.index(name) for name in previous.get("inProgress") or () if name in order]
+    return order[: min(turns, default=0)]
 
 
 def _order(spec: RestartSpec, components: Sequence[str]) -> list[str]:

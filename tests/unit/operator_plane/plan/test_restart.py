@@ -40,6 +40,21 @@ def test_sequential(components: Any, order: Any, ids: Any, phase: str, in_progre
     assert found.status == {"observedID": "1", "phase": phase} | ({"inProgress": in_progress} if in_progress else {})
 
 
+@pytest.mark.parametrize(
+    ("told", "components", "in_progress"),
+    [
+        pytest.param(["b"], {"a": BUSY, "b": BUSY, "c": OLD}, ["b"], id="unready-after-its-turn"),
+        pytest.param(["b"], {"a": BUSY, "b": DONE, "c": OLD}, ["a"], id="and-waited-for-before-the-next"),
+        pytest.param(["a"], {"a": DONE, "b": BUSY, "c": OLD}, ["b"], id="begun-but-not-told"),
+        pytest.param([], {"a": BUSY, "b": BUSY, "c": OLD}, ["a", "b"], id="nothing-told"),
+    ],
+)
+def test_told_are_those_whose_turn_it_is(told: list[str], components: Any, in_progress: list[str]) -> None:
+    found = step(components, previous={"observedID": "1", "phase": "Restarting", "inProgress": told})
+    assert found.status["inProgress"] == in_progress
+    assert "c" not in found.ids
+
+
 def test_parallel_restarts_all_at_once() -> None:
     found = step({"a": OLD, "b": OLD}, is_parallel=True)
     assert found.ids == {"a": "1", "b": "1"}
