@@ -42,13 +42,14 @@ def check_container(container: Field, volumes: frozenset[str], added_ports: tupl
             yield from _one_of(handler, ("exec", "httpGet", "tcpSocket", "sleep"), "handler")
 
 
-def check_env(env: Field) -> Iterator[Violation]:
+def check_env(env: Field, *, is_of_a_container: bool = True) -> Iterator[Violation]:
+    """A container's list is keyed by name. Lists that are merged into one may repeat a name: the last entry wins."""
     seen: dict[str, str] = {}
     for entry in env.items:
         name = entry["name"]
         if name.value == "" or "=" in name.text or "\0" in name.text:
             yield name.broken("not a name for an environment variable", 'one or more characters, without "="')
-        if name.text in seen:
+        if name.text in seen and is_of_a_container:
             yield name.broken(f"duplicate of {seen[name.text]}", "each name once")
         elif name.text:
             seen[name.text] = entry.path

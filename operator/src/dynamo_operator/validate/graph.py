@@ -58,7 +58,7 @@ def check_graph(
     yield from check_annotations(spec["annotations"])
     yield from check_deployment_switches(spec["annotations"])
     yield from check_labels(spec["labels"])
-    yield from check_env(spec["envs" if is_alpha else "env"])
+    yield from check_env(spec["envs" if is_alpha else "env"], is_of_a_container=False)
     yield from check_restart(spec["restart"], tuple(component.name for component in components))
     yield from check_overrides(spec, components) if pathway is Pathway.GROVE else _check_grove_only(spec)
     yield from _check_topology(spec, components, context, pathway, is_alpha=is_alpha)

@@ -175,8 +175,8 @@ def _claims(component: ComponentView) -> frozenset[str]:
 def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
     """v1alpha1's dedicated fields, which become fields of the main container."""
     field = component.field
-    yield from check_env(field["envs"])
-    yield from check_env(field["frontendSidecar"]["envs"])
+    yield from check_env(field["envs"], is_of_a_container=False)
+    yield from check_env(field["frontendSidecar"]["envs"], is_of_a_container=False)
     volumes = frozenset(component.pod["volumes"].names) | frozenset(field["volumeMounts"].names)
     yield from check_mounts(field["volumeMounts"], volumes, "mountPoint")
     own = {mount["mountPath"].text: mount for mount in component.main["volumeMounts"].items}

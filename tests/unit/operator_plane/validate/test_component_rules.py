@@ -28,6 +28,7 @@ SURGE = "nvidia.com/deployment-rolling-update-max-surge"
 UNAVAILABLE = "nvidia.com/deployment-rolling-update-max-unavailable"
 TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
 GPU = "nvidia.com/gpu"
+TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
 GMS = a_component(
     podTemplate={"spec": {"containers": [a_container(resources={"limits": {GPU: "1"}})]}},
     experimental={"gpuMemoryService": {}},
@@ -438,6 +439,12 @@ VLLM = a_component(
         pytest.param(beta(f"{MAIN}.image", "runtime:V1.5.0"), id="tag-with-a-capital-v"),
         pytest.param(
             beta(f"{WORKER}.podTemplate.metadata.annotations", {SURGE: "", STRATEGY: ""}), id="annotations-left-empty"
+        ),
+        pytest.param(beta("spec.env", TWICE), id="a-variable-of-the-graph-given-twice"),
+        pytest.param(alpha("spec.envs", TWICE), id="a-variable-of-a-v1alpha1-graph-given-twice"),
+        pytest.param(
+            alpha(DECODE, an_alpha_service(envs=TWICE, frontendSidecar={"image": IMAGE, "envs": TWICE})),
+            id="a-variable-of-a-service-given-twice",
         ),
         pytest.param(
             with_(
