@@ -52,7 +52,8 @@ async def test_graph_lives_and_leaves_nothing(api_cluster: ApiCluster, stage: St
 
     assert first & second == {"g-frontend"}
     assert len(second) == 3
-    assert sorted(live.document["spec"]["replicas"] for live in stage.store.find(DEPLOYMENT)) == [1, 3, 3]
+    counts = {live.labels[names.COMPONENT]: live.document["spec"]["replicas"] for live in stage.store.find(DEPLOYMENT)}
+    assert counts == {"Frontend": 1, "Decode": 2, "Prefill": 3}, "only Decode's adapter scales it"
     assert "RollingUpdateCompleted" in stage.mortal.reasons
 
     api_cluster.kubectl("delete", "dgd", "g", "-n", stage.namespace, "--wait=false")
