@@ -37,7 +37,7 @@ types: $(READY) ## mypy --strict
 	$(BIN)/mypy
 
 test: $(READY) ## run the tests; those on running pods come last and alone, because they measure
-	$(BIN)/pytest -n 2 --dist loadgroup $(PODS:%=--ignore=%)
+	$(BIN)/pytest -n 3 --dist loadgroup $(PODS:%=--ignore=%)
 	@$(MAKE) --no-print-directory e2e
 
 e2e: $(READY) ## install the chart on a real cluster, serve, scale, roll, break and delete graphs on it (minutes)

@@ -16,18 +16,23 @@ from tests.cluster.local.api_only import ApiCluster, check_built, check_possible
 from tests.cluster.port import Cluster
 from tests.cluster.settings import Settings, read_settings
 
-_GROUPS = {"cluster": "cluster", "api_cluster": "api-cluster"}
 _TEST_DEADLINE_S = 120
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker owns each cluster; a cluster's start does not count against a test's deadline."""
+    """One worker has the cluster of pods, and every worker an API server of its own, which serves a module whole.
+
+    A cluster's start does not count against a test's deadline.
+    """
     for item in items:
-        wanted = [name for name in _GROUPS if name in getattr(item, "fixturenames", ())]
-        if not wanted:
+        wanted = getattr(item, "fixturenames", ())
+        if "cluster" in wanted:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif "api_cluster" in wanted:
+            item.add_marker(pytest.mark.xdist_group(f"api-{item.path.stem}"))
+        else:
             continue
-        item.add_marker(pytest.mark.xdist_group(_GROUPS[wanted[0]]))
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_TEST_DEADLINE_S, func_only=True))
 
