@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -22,7 +22,7 @@ from dynamo.mocker.rank import RankLoop
 from dynamo.mocker.timing import Polynomial, Speed
 from dynamo.process.logs import EventLog
 from dynamo.wire.cards import WorkerCard
-from dynamo.worker.canary import CanaryTerms
+from dynamo.worker.canary import Canary, CanaryTerms
 from dynamo.worker.shell import serve_worker
 from tests.integration.worker.running import a_config, eventually_async
 
@@ -185,6 +185,24 @@ async def test_one_rank_that_stands_still_among_others_is_noticed() -> None:
         assert [one["rank"] for one in worker.events("engine_silent")] == [1]
         worker.engine.thaw(1)
         await eventually_async(worker.is_ready)
+
+
+async def test_canary_names_the_rank_that_is_meant() -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        canary = Canary("127.0.0.1", port, "/v1/completions", b"{}")
+        statuses = [await one.ask(3, 5.0) for one in (canary, replace(canary, is_parallel=True))]
+
+    assert statuses == [200, 200]
+    assert [b"x-data-parallel-rank: 3" in head for head in heads] == [False, True]
 
 
 async def test_no_canary_flies_unless_asked_for() -> None:
