@@ -141,6 +141,8 @@ def test_a_neighbour_comes_and_goes_without_anybody_restarting_the_operator(plac
     assert "LeaderWorkerSet came;" in kubelet.started[0].said()
     kubelet.until(lambda: NEEDS not in place.said_of("wide"), "the graph's status is of now", START_S)
 
+    # Else what goes could be noticed by the looks of the start.
+    kubelet.until(lambda: "kinds_unchanged" in kubelet.operator.said(), "nobody doubts any more", START_S)
     place.remove()
     place.apply(plain_graph("later"))
     went_s = kubelet.until(lambda: place.count("deployments") == 2, "other graphs go on", NOTICED_S)

@@ -84,6 +84,7 @@ class Neighbours:
             for _ in range(LOOKS):
                 await self._look()
                 await asyncio.sleep(LOOK_APART_S)
+            log.info("kinds_unchanged")
 
     def _take_doubt(self, reason: str) -> None:
         if not self._doubted.is_set():

@@ -80,6 +80,7 @@ class Watching:
         self._on_restart = on_restart
         self._stop = threading.Event()
         self._failing_since: float | None = None
+        self._is_ending = False
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
 
@@ -108,11 +109,17 @@ class Watching:
             if self._stop.is_set():
                 return
             failures = 0 if self._clock() - started > 60 else failures + 1
-            self._failing_since = self._failing_since or self._clock()
-            self._on_restart()
+            self._note_failure()
             self._stop.wait(RESTART_BACKOFF_S[min(failures, len(RESTART_BACKOFF_S) - 1)])
 
+    def _note_failure(self) -> None:
+        if not self._is_ending:
+            self._is_ending = True
+            self._failing_since = self._failing_since or self._clock()
+            self._on_restart()
+
     async def _watch_once(self) -> None:
+        self._is_ending = False
         registry = kopf.OperatorRegistry()
         self._register(registry)
         await kopf.operator(
@@ -156,6 +163,12 @@ class Watching:
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.AiohttpSession:
             return self._session()
+
+        @kopf.on.cleanup(registry=registry, id="ending")
+        async def ending(**_: Any) -> None:
+            # kopf has given up, and may now wait for ever for streams that wait for credentials: say so before.
+            if not self._stop.is_set():
+                self._note_failure()
 
         for kind in self._watched.kinds:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id="feed")(self._feeder(kind))
