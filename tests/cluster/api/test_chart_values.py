@@ -13,6 +13,9 @@ import yaml
 
 from dynamo_operator.handlers.settings import parse_settings
 from tests.cluster.chart import CHART, Chart, built_chart
+from tests.cluster.commands import wait_until
+from tests.cluster.errors import ClusterError
+from tests.cluster.local.api_only import ApiCluster
 
 OP = "dynamo-operator"
 NATS = ("global.nats.install=true",)
@@ -230,3 +233,41 @@ def test_what_a_cluster_would_refuse_later_is_refused_by_name(chart: Chart, valu
 
     assert complaint in str(refused.value)
     assert "/".join(value.partition("=")[0].split(".")[:2]) in str(refused.value)
+
+
+def test_who_may_view_or_edit_a_namespace_may_do_so_with_graphs(chart: Chart, api_cluster: ApiCluster) -> None:
+    """Kubernetes' own controller adds the rules to its roles `view` and `edit`."""
+    roles = [each for each in chart.template() if each["metadata"]["name"] in {"dynamo-view", "dynamo-edit"}]
+    people = {name: f"somebody-who-may-{name}" for name in ("view", "edit")}
+    bindings = [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": name, "namespace": "default"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": person}],
+        }
+        for name, person in people.items()
+    ]
+
+    def may(person: str, verb: str, resource: str = "dynamographdeployments.nvidia.com") -> bool:
+        words = ("auth", "can-i", verb, resource, "-n", "default", f"--as={person}")
+        try:
+            return api_cluster.kubectl(*words).strip() == "yes"
+        except ClusterError:  # so kubectl tells of "no"
+            return False
+
+    try:
+        api_cluster.apply(*bindings)
+        assert not may(people["view"], "get")
+        api_cluster.apply(*roles)
+        wait_until(lambda: may(people["edit"], "create"), "the rules are added to Kubernetes' roles", deadline_s=30)
+
+        assert [may(people["view"], verb) for verb in ("get", "list", "create", "delete")] == [True, True, False, False]
+        scale = "dynamographdeploymentscalingadapters.nvidia.com/scale"
+        assert may(people["edit"], "patch", scale)
+        assert not may(people["view"], "patch", scale)
+        assert not may(people["edit"], "create", "dynamoworkermetadatas.nvidia.com"), "workers write these"
+    finally:
+        api_cluster.kubectl("delete", "rolebinding", *people, "-n", "default", "--ignore-not-found")
+        api_cluster.kubectl("delete", "clusterrole", "dynamo-view", "dynamo-edit", "--ignore-not-found")
