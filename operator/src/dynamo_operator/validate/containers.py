@@ -18,13 +18,8 @@ IMAGE_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.ASCII)
-_PROBE_MINIMUMS = {
-    "initialDelaySeconds": 0,
-    "timeoutSeconds": 1,
-    "periodSeconds": 1,
-    "successThreshold": 1,
-    "failureThreshold": 1,
-}
+# 0 is as good as absent: an API server takes its default for it.
+_PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
 
 
 def check_container(container: Field, volumes: frozenset[str], added_ports: tuple[str, ...]) -> Iterator[Violation]:
@@ -96,10 +91,10 @@ def check_probe(probe: Field, port_names: frozenset[str]) -> Iterator[Violation]
     if not probe.is_present:
         return
     yield from _one_of(probe, HANDLERS, "handler")
-    for name, minimum in _PROBE_MINIMUMS.items():
+    for name in _PROBE_NUMBERS:
         number = probe[name]
-        if number.integer is not None and number.integer < minimum:
-            yield number.broken("too small", f"at least {minimum}")
+        if number.integer is not None and number.integer < 0:
+            yield number.broken("too small", "at least 0")
     if not probe.path.endswith("readinessProbe") and (probe["successThreshold"].integer or 1) != 1:
         yield probe["successThreshold"].broken("only a readiness probe may ask for more than one success", "1")
     for handler in ("httpGet", "tcpSocket"):

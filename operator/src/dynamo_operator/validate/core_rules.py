@@ -11,6 +11,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
+from dynamo_operator.validate.core_pod_rules import (
+    check_core_container,
+    check_empty_dir,
+    check_pod_spec,
+    check_sysctl,
+    check_volume_mount,
+)
 from dynamo_operator.validate.core_tables import (
     ENUMS,
     FORMS,
@@ -20,7 +27,6 @@ from dynamo_operator.validate.core_tables import (
     NO_VALUES,
     RANGES,
     REQUIRED,
-    is_address,
 )
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.text_forms import LABEL_VALUE_FORM, check_labels, is_label_value
@@ -107,22 +113,6 @@ def _node_selector(value: Field) -> Iterator[Violation]:
         yield value["nodeSelectorTerms"].broken("is required", "at least one term")
 
 
-def _pod_spec(value: Field) -> Iterator[Violation]:
-    if value["activeDeadlineSeconds"].is_present:
-        yield value["activeDeadlineSeconds"].broken("is not for pods of a Deployment", "nothing")
-    if value["dnsPolicy"].text == "None" and not value["dnsConfig"]["nameservers"].items:
-        yield value["dnsConfig"]["nameservers"].broken("is required with dnsPolicy None", "at least one address")
-    for address in value["dnsConfig"]["nameservers"].items:
-        if not is_address(address.text):
-            yield address.broken("not an address", "an IP address")
-
-
-def _empty_dir(value: Field) -> Iterator[Violation]:
-    medium = value["medium"]
-    if medium.text and medium.text != "Memory" and not medium.text.startswith("HugePages"):
-        yield medium.broken("unsupported value", "Memory, HugePages, HugePages-<size>, or nothing for the disk")
-
-
 def _host_path(value: Field) -> Iterator[Violation]:
     if ".." in value["path"].text.split("/"):
         yield value["path"].broken("not a path", "a path without '..'")
@@ -173,8 +163,9 @@ def _resource_field(value: Field) -> Iterator[Violation]:
 _RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "AppArmorProfile": _profile,
+        "Container": check_core_container,
         "DownwardAPIVolumeFile": _one_of("fieldRef", "resourceFieldRef"),
-        "EmptyDirVolumeSource": _empty_dir,
+        "EmptyDirVolumeSource": check_empty_dir,
         "EnvFromSource": _one_of("configMapRef", "secretRef"),
         "EnvVarSource": _env_source,
         "ExecAction": _command,
@@ -184,10 +175,12 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "NodeSelector": _node_selector,
         "NodeSelectorRequirement": _requirement,
         "PodResourceClaim": _one_of("resourceClaimName", "resourceClaimTemplateName"),
-        "PodSpec": _pod_spec,
+        "PodSpec": check_pod_spec,
         "ResourceFieldSelector": _resource_field,
         "SeccompProfile": _profile,
         "SecurityContext": _security,
+        "Sysctl": check_sysctl,
         "Toleration": _toleration,
+        "VolumeMount": check_volume_mount,
     }
 )

@@ -15,6 +15,7 @@ from dynamo_operator.validate.violation import Violation, listed, nearest
 
 STANDARD = ("cpu", "memory", "ephemeral-storage")
 HUGE_PAGES = "hugepages-"
+QUOTA_PREFIX = "requests."  # a quota's way to name a device's amount
 DEFAULT_GPU = "nvidia.com/gpu"
 
 Amounts = dict[str, tuple[Field, Fraction]]
@@ -109,7 +110,7 @@ def _check_claims(listed_claims: Field, claims: frozenset[str]) -> Iterator[Viol
 
 def _check_names(entries: tuple[tuple[str, Field], ...]) -> Iterator[Violation]:
     for name, field in entries:
-        is_device = "/" in name and is_qualified_name(name)
+        is_device = "/" in name and is_qualified_name(name) and not name.startswith(QUOTA_PREFIX)
         if not is_device and name not in STANDARD and not name.startswith(HUGE_PAGES):
             allowed = f"{listed(STANDARD)}, {HUGE_PAGES}<size>, or a device like {DEFAULT_GPU}"
             meant = nearest(name, (*STANDARD, "gpu"))

@@ -440,6 +440,9 @@ VLLM = a_component(
         pytest.param(
             beta(f"{WORKER}.podTemplate.metadata.annotations", {SURGE: "", STRATEGY: ""}), id="annotations-left-empty"
         ),
+        pytest.param(
+            beta(f"{MAIN}.livenessProbe", {"httpGet": {"port": 1}, "periodSeconds": 0}), id="a-number-of-a-probe-left-0"
+        ),
         pytest.param(beta("spec.env", TWICE), id="a-variable-of-the-graph-given-twice"),
         pytest.param(alpha("spec.envs", TWICE), id="a-variable-of-a-v1alpha1-graph-given-twice"),
         pytest.param(

@@ -26,6 +26,10 @@ def volume(source: dict[str, Any]) -> dict[str, Any]:
     return beta(f"{POD}.volumes", [{"name": "v", **source}])
 
 
+def mounted(mount: dict[str, Any]) -> dict[str, Any]:
+    return with_(volume({"emptyDir": {}}), f"{MAIN}.volumeMounts", [{"name": "v", "mountPath": "/v", **mount}])
+
+
 def nodes(**requirement: Any) -> dict[str, Any]:
     return beta(NODES, [{"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"], **requirement}]}])
 
@@ -166,6 +170,101 @@ def nodes(**requirement: Any) -> dict[str, Any]:
             alpha(f"{DECODE}.resources", {"limits": {"gpu": "1", "gpuType": "h100"}}),
             f"{DECODE}.resources.limits.gpuType",
             "h100",
+            "nvidia.com/gpu",
+        ),
+        wrong(
+            "probe-of-an-init-container",
+            beta(f"{POD}.initContainers", [{"name": "i", "image": "i", "livenessProbe": {"exec": {"command": ["x"]}}}]),
+            f"{POD}.initContainers[0].livenessProbe",
+            "an object",
+            "restartPolicy: Always",
+        ),
+        wrong(
+            "hook-of-an-init-container",
+            beta(
+                f"{POD}.initContainers",
+                [{"name": "i", "image": "i", "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}],
+            ),
+            f"{POD}.initContainers[0].lifecycle",
+            "an object",
+            "restartPolicy: Always",
+        ),
+        wrong(
+            "ephemeral-container",
+            beta(f"{POD}.ephemeralContainers", [{"name": "e", "image": "e"}]),
+            f"{POD}.ephemeralContainers",
+            "a list",
+            "nothing",
+        ),
+        wrong(
+            "sysctl",
+            beta(f"{POD}.securityContext.sysctls", [{"name": "a b", "value": "1"}]),
+            f"{POD}.securityContext.sysctls[0].name",
+            '"a b"',
+            "net.core",
+        ),
+        wrong(
+            "spread-twice",
+            beta(f"{POD}.topologySpreadConstraints", [SPREAD, {**SPREAD, "maxSkew": 2}]),
+            f"{POD}.topologySpreadConstraints[1]",
+            "an object",
+            "once",
+        ),
+        wrong(
+            "empty-dir-of-a-negative-size",
+            volume({"emptyDir": {"sizeLimit": "-1Gi"}}),
+            f"{POD}.volumes[0].emptyDir.sizeLimit",
+            '"-1Gi"',
+            "0 or more",
+        ),
+        wrong(
+            "propagation-out-of-an-ordinary-container",
+            mounted({"mountPropagation": "Bidirectional"}),
+            f"{MAIN}.volumeMounts[0].mountPropagation",
+            '"Bidirectional"',
+            "HostToContainer",
+        ),
+        wrong("sub-path-out", mounted({"subPath": "a/../.."}), f"{MAIN}.volumeMounts[0].subPath", "..", "relative"),
+        wrong(
+            "sub-path-of-the-root", mounted({"subPath": "/a"}), f"{MAIN}.volumeMounts[0].subPath", '"/a"', "relative"
+        ),
+        wrong(
+            "sub-path-twice",
+            mounted({"subPath": "a", "subPathExpr": "b"}),
+            f"{MAIN}.volumeMounts[0].subPathExpr",
+            '"b"',
+            "one of",
+        ),
+        wrong(
+            "users-of-their-own-and-the-hosts-processes",
+            with_(beta(f"{POD}.hostUsers", False), f"{POD}.hostPID", True),
+            f"{POD}.hostPID",
+            "true",
+            "false",
+        ),
+        wrong(
+            "host-port-of-a-pod-on-the-hosts-network",
+            with_(beta(f"{POD}.hostNetwork", True), f"{MAIN}.ports", [{"containerPort": 7000, "hostPort": 7001}]),
+            f"{MAIN}.ports[0].hostPort",
+            "7001",
+            "the same number",
+        ),
+        wrong(
+            "v1alpha1-host-port-of-a-pod-on-the-hosts-network",
+            with_(
+                alpha(f"{DECODE}.extraPodSpec.hostNetwork", True),
+                f"{DECODE}.extraPodSpec.mainContainer.ports",
+                [{"containerPort": 7000, "hostPort": 7001}],
+            ),
+            f"{DECODE}.extraPodSpec.mainContainer.ports[0].hostPort",
+            "7001",
+            "the same number",
+        ),
+        wrong(
+            "device-named-as-in-a-quota",
+            beta(f"{RESOURCES}.limits", {"requests.nvidia.com/gpu": 1}),
+            f"{RESOURCES}.limits[requests.nvidia.com/gpu]",
+            "requests.nvidia.com/gpu",
             "nvidia.com/gpu",
         ),
         wrong(

@@ -104,11 +104,11 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
             "nixl, system",
         ),
         wrong(
-            "probe-period-zero",
-            beta(f"{MAIN}.livenessProbe", {"httpGet": {"port": 1}, "periodSeconds": 0}),
+            "probe-period-below-zero",
+            beta(f"{MAIN}.livenessProbe", {"httpGet": {"port": 1}, "periodSeconds": -1}),
             f"{MAIN}.livenessProbe.periodSeconds",
-            "0",
-            "at least 1",
+            "-1",
+            "at least 0",
         ),
         wrong(
             "liveness-success-threshold",
