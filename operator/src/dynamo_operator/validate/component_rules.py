@@ -237,8 +237,7 @@ def _check_alpha(component: ComponentView) -> Iterator[Violation]:
         yield field["frontendSidecar"]["image"].broken("is required", "an image reference")
     caches = [mount for mount in field["volumeMounts"].items if mount["useAsCompilationCache"].is_true]
     for mount in field["volumeMounts"].items:
-        if not mount["mountPoint"].text and not mount["useAsCompilationCache"].is_true:
+        # The first cache may be mounted at its engine's usual place; a second one is only a mount.
+        if not mount["mountPoint"].text and mount not in caches[:1]:
             yield mount["mountPoint"].broken("is required unless useAsCompilationCache is true", "an absolute path")
-    for extra in caches[1:]:
-        yield extra["useAsCompilationCache"].broken(f"{caches[0].path} is the compilation cache already", "one cache")
     yield from check_unique(field["volumeMounts"], "mountPoint")

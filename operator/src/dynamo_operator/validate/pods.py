@@ -102,8 +102,6 @@ def _check_container_names(component: ComponentView) -> Iterator[Violation]:
             yield name.broken(f"duplicate of {seen[name.text]}", "each name once in a pod")
         elif name.text:
             seen[name.text] = container.path
-    if component.is_alpha and component.main["name"].text not in ("", MAIN):
-        yield component.main["name"].broken("the main container has a fixed name", f'"{MAIN}", or nothing')
 
 
 def _check_images(component: ComponentView) -> Iterator[Violation]:

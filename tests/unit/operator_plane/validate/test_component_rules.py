@@ -28,6 +28,7 @@ SURGE = "nvidia.com/deployment-rolling-update-max-surge"
 UNAVAILABLE = "nvidia.com/deployment-rolling-update-max-unavailable"
 TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
 GPU = "nvidia.com/gpu"
+CACHED = {"useAsCompilationCache": True}
 TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
 GMS = a_component(
     podTemplate={"spec": {"containers": [a_container(resources={"limits": {GPU: "1"}})]}},
@@ -211,6 +212,20 @@ SCRATCHED = with_(
             f"{DECODE}.subComponentType",
             '"a part"',
             "up to 63",
+        ),
+        wrong(
+            "second-cache-without-a-path",
+            alpha(f"{DECODE}.volumeMounts", [{"name": name, **CACHED} for name in "ab"]),
+            f"{DECODE}.volumeMounts[1].mountPoint",
+            "nothing",
+            "an absolute path",
+        ),
+        wrong(
+            "container-named-like-the-main-one-of-v1alpha1",
+            alpha(f"{DECODE}.extraPodSpec.containers", [a_container()]),
+            f"{DECODE}.extraPodSpec.containers[0].name",
+            '"main"',
+            "each name once",
         ),
         wrong(
             "two-volumes-at-one-path-of-v1alpha1",
@@ -442,6 +457,13 @@ VLLM = a_component(
         ),
         pytest.param(
             beta(f"{MAIN}.livenessProbe", {"httpGet": {"port": 1}, "periodSeconds": 0}), id="a-number-of-a-probe-left-0"
+        ),
+        pytest.param(
+            alpha(f"{DECODE}.extraPodSpec.mainContainer.name", "engine"), id="a-v1alpha1-container-of-any-name"
+        ),
+        pytest.param(
+            alpha(f"{DECODE}.volumeMounts", [{"name": name, "mountPoint": f"/{name}", **CACHED} for name in "ab"]),
+            id="a-second-cache-is-a-mount",
         ),
         pytest.param(beta("spec.env", TWICE), id="a-variable-of-the-graph-given-twice"),
         pytest.param(alpha("spec.envs", TWICE), id="a-variable-of-a-v1alpha1-graph-given-twice"),
