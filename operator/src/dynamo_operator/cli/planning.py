@@ -23,7 +23,7 @@ from dynamo_operator.cli.plan_text import plan_document, plan_lines
 from dynamo_operator.cli.stored import stored
 from dynamo_operator.cli.target import Target
 from dynamo_operator.cli.terminal import paint_for
-from dynamo_operator.convert import to_v1beta1
+from dynamo_operator.convert import ConversionError, to_v1beta1
 from dynamo_operator.kube.objects import (
     COMPONENT_DEPLOYMENT,
     GRAPH,
@@ -164,7 +164,11 @@ def _planned(document: Document, before: _Nothing | _Live) -> Planned:
     present = before.present(kind, document.name, namespace)
     if present.document is None:
         _check(document, validate(document.value, facts))
-    was, wanted = _stored(present, _current(document.value), facts)
+    try:
+        was, wanted = _stored(present, _current(document.value), facts)
+    except ConversionError as error:
+        _check(document, validate(document.value, facts))
+        raise Refused(f"{document.title}: {error}") from error
     if was is not None:
         _check(document, validate_update(was, wanted, facts))
     rendering = RenderContext(namespace, has_grove=facts.has_grove, has_leader_worker_sets=facts.has_leader_worker_sets)

@@ -131,3 +131,20 @@ def test_a_name_that_nothing_can_have_is_refused_at_its_field(tmp_path: Path, mo
 
     with pytest.raises(Refused, match=rf"{path}:\d+: metadata.name: not an object's name \(found \"Shop\""):
         plan_file(PlanOptions(path, None, "text", Target()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        pytest.param(
+            "nvidia.com/v1beta1", "nvidia.com/v1", "apiVersion: DynamoGraphDeployment is not in", id="version"
+        ),
+        pytest.param("apiVersion: nvidia.com/v1beta1\n", "", "apiVersion: is required", id="no-version"),
+    ],
+)
+def test_an_object_that_is_there_cannot_become_unreadable(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    path = tmp_path / "graph.yaml"
+    path.write_text(EXAMPLE.read_text().replace(old, new))
+
+    with pytest.raises(Refused, match=complaint):
+        plan(path, EXAMPLE)
