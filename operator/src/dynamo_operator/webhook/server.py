@@ -73,10 +73,6 @@ class WebhookServer:
                 finally:
                     upkeep.cancel()
 
-    def recheck(self) -> None:
-        """Looks at certificates and their injection now; for whoever sees Secret, CRDs or configurations change."""
-        self._upkeep.ask()
-
     async def answers_through_service(self) -> bool:
         """Whether an API server could reach us now: we are trusted, and our Service leads to a server that is.
 

@@ -25,8 +25,8 @@ class WebhookSettings:
     validating_name, mutating_name: the webhook configurations that are given the CA.
     crd_names: the CRDs whose conversion is given the CA and the Service; none in a namespace-only installation.
     extra_names: further DNS names that API servers call us by, for an operator outside of the cluster.
-    check_interval_s: how often certificates and their injection are looked at when nobody asks for it (six API calls);
-        certificates live for months, and whoever watches the configurations asks when they change.
+    check_interval_s: how often certificates and their injection are looked at (six API calls);
+        certificates live for months.
     folder_interval_s: how often a certificates folder is read, which nobody watches.
     """
 

@@ -31,7 +31,6 @@ class Upkeep:
         self._kube = kube
         self._settings = settings
         self._use = use
-        self._asked = asyncio.Event()
         self._serving: Pair | None = None
         self._injected = ""
         self.material: Material | None = None
@@ -42,15 +41,10 @@ class Upkeep:
         """Whether API servers have been told to trust what is served."""
         return self.material is not None and self._injected == self.material.trusted
 
-    def ask(self) -> None:
-        """Asks for a round soon: something that it looks after has changed."""
-        self._asked.set()
-
     async def run(self) -> None:
         """Rounds until cancelled; a failed one is logged and tried again."""
         failures = 0
         while True:
-            self._asked.clear()
             try:
                 await self.round()
                 failures, pause_s = 0, self._interval_s
@@ -58,10 +52,7 @@ class Upkeep:
                 pause_s = RETRY_S[min(failures, len(RETRY_S) - 1)]
                 failures += 1
                 log.warning("webhook certificates: %s", error, extra={"again_after_s": pause_s})
-            try:
-                await asyncio.wait_for(self._asked.wait(), pause_s)
-            except TimeoutError:
-                continue
+            await asyncio.sleep(pause_s)
 
     async def round(self) -> None:
         """One look at everything. Raises KubeErrors and BadCertificates."""
