@@ -19,8 +19,6 @@ SHORT_WINDOWS = ((1, 2.5), (3, 1.5))
 """Intervals, and standard deviations taken off their sum before it counts."""
 COLD_SIGMAS = 1.5
 """Standard deviations taken off a count whose window has just begun, fewer as it fills."""
-DAMPING = 0.75
-"""Share of a trend that is expected to go on."""
 DISPERSION_MAX = 20.0
 
 
@@ -85,7 +83,7 @@ def _trend(counts: Sequence[Count], now_s: float, half_s: float, dispersion: flo
     chance = TREND_SIGMAS * math.sqrt(dispersion * sum(part.rate / part.over_s for part in parts)) / 2
     rises = [after - before for before, after in itertools.pairwise(rates)]
     slowest = min(*rises, 4 * (newest.rate - rates[3]))
-    return DAMPING * max(0.0, min(rise, 2 * slowest)) / half_s if rise > chance else 0.0
+    return max(0.0, min(rise, 2 * slowest)) / half_s if rise > chance else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ HOUR_S = 3600.0
 
 @pytest.mark.slow
 @pytest.mark.parametrize("startup_s", [0.5, 60.0])
-@pytest.mark.parametrize("clients", [1, 2, 3, 4, 6, 9])
+@pytest.mark.parametrize("clients", [1, 4, 9])
 def test_constant_streams_get_a_constant_fleet_for_an_hour(clients: int, startup_s: float) -> None:
     policy = a_policy(ttft_s=0.5, tick_s=2, settle_s=20)
 
