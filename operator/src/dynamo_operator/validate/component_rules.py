@@ -194,7 +194,9 @@ def _check_sidecar(component: ComponentView) -> Iterator[Violation]:
         return
     names = tuple(name for name in component.pod["containers"].names if name != MAIN)
     if sidecar.text not in names:
-        yield sidecar.broken("no container of this name", listed(names) or "none", nearest=nearest(sidecar.text, names))
+        yield sidecar.broken(
+            "no container of this name beside main", listed(names) or "none", nearest=nearest(sidecar.text, names)
+        )
 
 
 def _check_ingress(ingress: Field) -> Iterator[Violation]:
