@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from dynamo_operator.api import ComponentDeployment, parse_component_deployment
 from dynamo_operator.kube import Live, Ref
-from dynamo_operator.plan.graph import PRUNED_KINDS
 from dynamo_operator.plan.intents import Intent, intents
+from dynamo_operator.plan.kinds import PRUNED_KINDS
 from dynamo_operator.plan.status import Standing
 from dynamo_operator.plan.workloads import is_workload, read_workload, restart_ids, with_restart
 from dynamo_operator.render import RenderContext, names, render_component_deployment

@@ -1,107 +1,21 @@
-"""What a graph's pass does: `survey` sorts what is there, `decide` says what to apply and what to delete. Pure.
-
-Generations of workers are recognised by their live component deployments alone: one that the graph's present spec does
-not render is an old generation, which lives on, rendered from its own spec, until the rollout has drained it.
-"""
+"""What a graph's pass does: `decide` says what to apply and what to delete, from a survey of what is there. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dynamo_operator.api import WORKER_TYPES, Component, Graph, SpecError, parse_component_deployment, parse_graph
+from dynamo_operator.api import Component, SpecError, parse_component_deployment
 from dynamo_operator.kube import Live, Ref
-from dynamo_operator.kube.objects import (
-    CLAIM_TEMPLATE,
-    COMPONENT_DEPLOYMENT,
-    CONFIG_MAP,
-    DEPLOYMENT,
-    DESTINATION_RULE,
-    INFERENCE_POOL,
-    INGRESS,
-    LEADER_WORKER_SET,
-    POD_CLIQUE_SET,
-    POD_GROUP,
-    ROLE,
-    ROLE_BINDING,
-    SCALING_ADAPTER,
-    SERVICE,
-    SERVICE_ACCOUNT,
-    VIRTUAL_SERVICE,
-)
-from dynamo_operator.plan.adapters import as_scaled
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, POD_CLIQUE_SET
 from dynamo_operator.plan.gangs import Scaling, kept, scalings, workload_of
 from dynamo_operator.plan.intents import Intent, intents
+from dynamo_operator.plan.kinds import PRUNED_KINDS
 from dynamo_operator.plan.restart import Progress, Restart, restart_spec, restart_step
 from dynamo_operator.plan.rollout import Generation, Roll, limits, targets
+from dynamo_operator.plan.survey import Part, Survey, live_backing
 from dynamo_operator.plan.workloads import Lack, is_workload, read_workload, restart_ids, with_replicas, with_restart
-from dynamo_operator.render import RenderContext, RenderError, names, render, render_component_deployment
-from dynamo_operator.render.workloads import Backing, component_workloads
-
-# Objects that are deleted when they are no longer rendered. Claims are not among them: they hold data, and go only with
-# their graph.
-PRUNED_KINDS = frozenset(
-    {
-        CLAIM_TEMPLATE,
-        COMPONENT_DEPLOYMENT,
-        CONFIG_MAP,
-        DEPLOYMENT,
-        DESTINATION_RULE,
-        INFERENCE_POOL,
-        INGRESS,
-        LEADER_WORKER_SET,
-        POD_CLIQUE_SET,
-        POD_GROUP,
-        ROLE,
-        ROLE_BINDING,
-        SCALING_ADAPTER,
-        SERVICE,
-        SERVICE_ACCOUNT,
-        VIRTUAL_SERVICE,
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A live component deployment with the workload that it controls."""
-
-    component: str
-    hash8: str
-    deployment: Live
-    workload: Live | None
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """One look at a graph.
-
-    graph: with the replicas of its scaling adapters.
-    children: all that the graph or one of its component deployments controls.
-    backings: the object that runs each component of the present spec.
-    current: parts of the present spec, by component; those not made yet are absent. old: earlier generations of
-    workers, oldest first. removed: component deployments of other components that the graph no longer has.
-    """
-
-    root: Live
-    graph: Graph
-    context: RenderContext
-    intents: tuple[Intent, ...]
-    backings: Mapping[str, Backing]
-    children: Mapping[Ref, Live]
-    current: Mapping[str, Part]
-    old: tuple[Part, ...]
-    removed: tuple[Live, ...]
-
-    @property
-    def is_rolling(self) -> bool:
-        return any(part.workload is not None for part in self.old)
-
-    @property
-    def gang(self) -> Live | None:
-        """The set of cliques that runs the graph on Grove; None until it is there, and on the other pathway."""
-        refs = (intent.ref for intent in self.intents if intent.ref.kind == POD_CLIQUE_SET)
-        return next((self.children[ref] for ref in refs if ref in self.children), None)
+from dynamo_operator.render import RenderError, names, render_component_deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +39,6 @@ class Plan:
     rolls: tuple[Roll, ...]
     restart: Restart
     refusals: tuple[str, ...] = field(default=())
-
-
-def survey(root: Live, children: Iterable[Live], context: RenderContext) -> Survey:
-    """Raises SpecError or RenderError where the graph cannot be understood or rendered."""
-    by_ref = {child.ref: child for child in children}
-    graph = parse_graph(as_scaled(root, by_ref))
-    wanted = intents(render(graph, context), root.ref.namespace)
-    names_wanted = {intent.ref for intent in wanted if intent.ref.kind == COMPONENT_DEPLOYMENT}
-    parts = [_part(live, by_ref.values()) for live in by_ref.values() if _is_part(live, root)]
-    others = [part for part in parts if part.deployment.ref not in names_wanted]
-    return Survey(
-        root=root,
-        graph=graph,
-        context=context,
-        intents=wanted,
-        backings=component_workloads(graph, context),
-        children=by_ref,
-        current={part.component: part for part in parts if part.deployment.ref in names_wanted},
-        old=tuple(sorted((part for part in others if _is_worker(part.deployment)), key=_age)),
-        removed=tuple(part.deployment for part in others if not _is_worker(part.deployment)),
-    )
 
 
 def decide(seen: Survey, facts: Facts) -> Plan:
@@ -284,32 +177,8 @@ def _removals(seen: Survey, drained: list[Part], wanted: set[Ref]) -> tuple[Live
     return tuple(live for live in (*ended, *stray) if not live.is_terminating)
 
 
-def live_backing(seen: Survey, component: str) -> Live | None:
-    """The live object that runs a component of the present spec."""
-    backing = seen.backings[component]
-    return seen.children.get(Ref(backing.kind, seen.root.ref.namespace, backing.names[0]))
-
-
 def is_drained(part: Part, facts: Facts) -> bool:
     """Nothing of an old generation's component runs any longer."""
     if part.workload is None:
         return True
     return read_workload(part.workload).is_drained and part.deployment.ref.name not in facts.with_pods
-
-
-def _part(live: Live, among: Iterable[Live]) -> Part:
-    mine = (each for each in among if is_workload(each.ref.kind) and each.controller_uid == live.uid)
-    component = live.labels.get(names.COMPONENT) or live.document["spec"].get("name") or live.ref.name
-    return Part(component, live.labels.get(names.WORKER_HASH, ""), live, next(mine, None))
-
-
-def _is_part(live: Live, root: Live) -> bool:
-    return live.ref.kind == COMPONENT_DEPLOYMENT and live.controller_uid == root.uid
-
-
-def _is_worker(live: Live) -> bool:
-    return names.WORKER_HASH in live.labels or live.document["spec"].get("type") in WORKER_TYPES
-
-
-def _age(part: Part) -> tuple[str, str]:
-    return part.deployment.document["metadata"].get("creationTimestamp") or "", part.deployment.ref.name

@@ -18,8 +18,8 @@ from dynamo_operator.kube.objects import POD_CLIQUE_SET
 from dynamo_operator.plan.differences import Difference, differences
 from dynamo_operator.plan.features import gpus_per_pod
 from dynamo_operator.plan.gangs import kept
-from dynamo_operator.plan.graph import PRUNED_KINDS
 from dynamo_operator.plan.intents import Intent
+from dynamo_operator.plan.kinds import PRUNED_KINDS
 from dynamo_operator.plan.motion import Motion, motions
 from dynamo_operator.plan.rehearsal import Moment, rehearse
 from dynamo_operator.plan.side import Side

@@ -9,8 +9,8 @@ from typing import Any
 from dynamo_operator.api import Component, parse_component_deployment, parse_graph
 from dynamo_operator.kube import Document, Live, Ref, ref_of
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, LEADER_WORKER_SET, POD_CLIQUE_SET
-from dynamo_operator.plan.graph import Survey, survey
 from dynamo_operator.plan.intents import Intent, completed, intents
+from dynamo_operator.plan.survey import Survey, survey
 from dynamo_operator.plan.workloads import is_workload
 from dynamo_operator.render import RenderContext, names, render, render_component_deployment
 from dynamo_operator.render.workloads import Backing, component_workloads, deployed_backing

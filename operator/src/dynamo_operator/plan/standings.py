@@ -10,9 +10,10 @@ from dynamo_operator.kube import Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, LEADER_WORKER_SET
 from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.gangs import gang_trouble, is_replaced, topology_verdict, workload_of
-from dynamo_operator.plan.graph import Facts, Plan, Survey, is_drained, live_backing
+from dynamo_operator.plan.graph import Facts, Plan, is_drained
 from dynamo_operator.plan.rollout import serving_hash
 from dynamo_operator.plan.status import Report, Standing
+from dynamo_operator.plan.survey import Survey, live_backing
 from dynamo_operator.plan.workloads import read_workload
 from dynamo_operator.render import component_deployments, names, worker_hash
 

@@ -128,41 +128,35 @@ def _copy(value: Any) -> Any:
 
 
 def _deployment(live: Live) -> Workload:
-    status, desired, is_seen = _parts(live)
-    replicas, updated, available = (_count(status, key) for key in ("replicas", "updatedReplicas", "availableReplicas"))
-    if desired == 0:
-        lack = Lack.NOTHING if is_seen else Lack.UPDATING
-    elif is_seen and _condition(status, "Progressing").get("reason") == "ProgressDeadlineExceeded":
-        lack = Lack.STUCK
-    elif not is_seen or updated < desired or replicas != desired:
-        lack = Lack.UPDATING
-    elif available < desired or _condition(status, "Available").get("status") != "True":
-        lack = Lack.PODS
-    else:
-        lack = Lack.NOTHING
-    return Workload(
-        kind=live.ref.kind,
-        name=live.ref.name,
-        desired=desired,
-        replicas=replicas,
-        updated=updated if is_seen else 0,
+    status = _parts(live)[0]
+    is_stuck = _condition(status, "Progressing").get("reason") == "ProgressDeadlineExceeded"
+    return _replicated(
+        live,
         ready=_count(status, "readyReplicas"),
-        available=available,
-        scheduled=None,
-        lack=lack,
-        is_drained=is_seen and desired == 0 and replicas == 0,
+        available=_count(status, "availableReplicas"),
+        is_stuck=is_stuck,
         trouble=creation_trouble(status),
     )
 
 
 def _leader_worker_set(live: Live) -> Workload:
+    return _replicated(live, ready=_count(_parts(live)[0], "readyReplicas"), available=None)
+
+
+def _replicated(
+    live: Live, *, ready: int, available: int | None, is_stuck: bool = False, trouble: str = ""
+) -> Workload:
+    """What has the status that Deployments have; where it counts no available replicas, the ready ones serve."""
     status, desired, is_seen = _parts(live)
-    replicas, updated, ready = (_count(status, key) for key in ("replicas", "updatedReplicas", "readyReplicas"))
+    replicas, updated = _count(status, "replicas"), _count(status, "updatedReplicas")
+    serving = ready if available is None else available
     if desired == 0:
         lack = Lack.NOTHING if is_seen else Lack.UPDATING
+    elif is_seen and is_stuck:
+        lack = Lack.STUCK
     elif not is_seen or updated < desired or replicas != desired:
         lack = Lack.UPDATING
-    elif ready < desired or _condition(status, "Available").get("status") != "True":
+    elif serving < desired or _condition(status, "Available").get("status") != "True":
         lack = Lack.PODS
     else:
         lack = Lack.NOTHING
@@ -173,10 +167,11 @@ def _leader_worker_set(live: Live) -> Workload:
         replicas=replicas,
         updated=updated if is_seen else 0,
         ready=ready,
-        available=None,
+        available=available,
         scheduled=None,
         lack=lack,
         is_drained=is_seen and desired == 0 and replicas == 0,
+        trouble=trouble,
     )
 
 

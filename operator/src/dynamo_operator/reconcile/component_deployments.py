@@ -14,6 +14,7 @@ from dynamo_operator.plan.alone import decide_alone, standing_alone
 from dynamo_operator.plan.changes import component_changes
 from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.intents import is_shared
+from dynamo_operator.plan.kinds import CHILD_KINDS
 from dynamo_operator.plan.status import Standing, component_deployment_status, refused_status
 from dynamo_operator.reconcile.diagnosis import Wanted, pod_labels
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
@@ -22,7 +23,6 @@ from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.roots import root_of
 from dynamo_operator.reconcile.sharing import tidy, wanting
 from dynamo_operator.reconcile.surroundings import (
-    CHILD_KINDS,
     FAILED_AGAIN_S,
     HINDERED_AGAIN_S,
     UNREADY_AGAIN_S,

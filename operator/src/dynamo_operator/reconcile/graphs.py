@@ -20,10 +20,12 @@ from dynamo_operator.kube.objects import (
 )
 from dynamo_operator.plan.changes import graph_changes
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.graph import Plan, Survey, decide, scalings_of, survey
+from dynamo_operator.plan.graph import Plan, decide, scalings_of
 from dynamo_operator.plan.intents import is_shared
+from dynamo_operator.plan.kinds import CHILD_KINDS
 from dynamo_operator.plan.standings import generation_annotations, report_of, told, unmanaged_rollout
 from dynamo_operator.plan.status import READY, Report, component_deployment_status, graph_status, refused_status
+from dynamo_operator.plan.survey import Survey, survey
 from dynamo_operator.reconcile.admission import Admission
 from dynamo_operator.reconcile.diagnosis import Diagnosis, Wanted, pod_labels
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
@@ -34,7 +36,6 @@ from dynamo_operator.reconcile.roots import root_of
 from dynamo_operator.reconcile.scaling import scale
 from dynamo_operator.reconcile.sharing import tidy, wanting
 from dynamo_operator.reconcile.surroundings import (
-    CHILD_KINDS,
     FAILED_AGAIN_S,
     HINDERED_AGAIN_S,
     UNREADY_AGAIN_S,

@@ -13,7 +13,8 @@ from dynamo_operator.api import ComponentType
 from dynamo_operator.kube import Ref
 from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.graph import Facts, Part, Survey, rolls_of
+from dynamo_operator.plan.graph import Facts, rolls_of
+from dynamo_operator.plan.survey import Part, Survey
 from dynamo_operator.plan.workloads import read_workload
 from dynamo_operator.reconcile.admission import Admission
 from dynamo_operator.reconcile.ports import Kube

@@ -8,24 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from dynamo_operator.api import JsonObject, SpecError
-from dynamo_operator.kube import Kind, Ref
-from dynamo_operator.kube.objects import (
-    CLAIM,
-    CLAIM_TEMPLATE,
-    COMPONENT_DEPLOYMENT,
-    CONFIG_MAP,
-    DEPLOYMENT,
-    DESTINATION_RULE,
-    INFERENCE_POOL,
-    INGRESS,
-    LEADER_WORKER_SET,
-    POD_GROUP,
-    ROLE,
-    ROLE_BINDING,
-    SERVICE,
-    SERVICE_ACCOUNT,
-    VIRTUAL_SERVICE,
-)
+from dynamo_operator.kube import Ref
 from dynamo_operator.reconcile.diagnosis import Diagnostician
 from dynamo_operator.reconcile.endings import Endings
 from dynamo_operator.reconcile.ports import Kube, Store
@@ -36,25 +19,6 @@ from dynamo_operator.render import LacksKind, RenderContext, RenderError, names
 FAILED_AGAIN_S = 30.0  # somebody else's object sends no event to this graph when it goes
 HINDERED_AGAIN_S = 5.0  # webhooks come back without an event to us
 UNREADY_AGAIN_S = 60.0  # an image-pull secret made later sends none either
-
-# What a component deployment's pass applies.
-CHILD_KINDS: tuple[Kind, ...] = (
-    SERVICE_ACCOUNT,
-    ROLE,
-    ROLE_BINDING,
-    CLAIM,
-    CLAIM_TEMPLATE,
-    CONFIG_MAP,
-    COMPONENT_DEPLOYMENT,
-    DEPLOYMENT,
-    LEADER_WORKER_SET,
-    POD_GROUP,
-    SERVICE,
-    INGRESS,
-    VIRTUAL_SERVICE,
-    DESTINATION_RULE,
-    INFERENCE_POOL,
-)
 
 
 class Surroundings:
