@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from dynamo_operator.kube import Client, find_access
 from tests.cluster.api.webhook.conftest import install
 from tests.cluster.api.webhook.running import Facts, Running, running_server, settings
 from tests.cluster.crds import Neighbour, neighbour_crds
@@ -40,6 +42,19 @@ def grove_cluster(api_cluster: ApiCluster, cluster_settings: Settings) -> Iterat
     api_cluster.install_crds(crds)
     yield api_cluster
     api_cluster.kubectl("delete", "crd", *(crd["metadata"]["name"] for crd in crds), timeout_s=300)
+
+
+@pytest.fixture
+async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the API server, with an administrator's rights."""
+    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
+        yield client
+
+
+@pytest.fixture
+def kube(http: httpx2.AsyncClient) -> Client:
+    """The operator's own client on the API server."""
+    return Client(http)
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,12 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube import Client
 from tests.cluster.api.graph_stage import Stage
 from tests.cluster.local.api_only import ApiCluster
 
@@ -22,14 +20,8 @@ NAME = "kept"
 
 
 @pytest.fixture
-async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
-        yield client
-
-
-@pytest.fixture
-def stage(http: httpx2.AsyncClient, api_namespace: str) -> Stage:
-    return Stage(Client(http), api_namespace)
+def stage(kube: Client, api_namespace: str) -> Stage:
+    return Stage(kube, api_namespace)
 
 
 def a_graph(image: str) -> dict[str, Any]:

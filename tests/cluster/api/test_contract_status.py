@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, Document, Live, find_access
+from dynamo_operator.kube import Client, Document, Live
 from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH
 from dynamo_operator.plan.conditions import condition_of
 from dynamo_operator.render import names
@@ -68,14 +67,8 @@ class Witness:
 
 
 @pytest.fixture
-async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
-        yield client
-
-
-@pytest.fixture
-def stage(http: httpx2.AsyncClient, api_namespace: str) -> Stage:
-    return Stage(Client(http), api_namespace)
+def stage(kube: Client, api_namespace: str) -> Stage:
+    return Stage(kube, api_namespace)
 
 
 @pytest.fixture

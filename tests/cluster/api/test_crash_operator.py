@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from dynamo_operator.handlers.facts import render_context
 from dynamo_operator.handlers.settings import Namespace, Settings
-from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube import Client
 from tests.cluster.api.graph_stage import Stage
 from tests.cluster.local.api_only import ApiCluster
 from tests.cluster.operator_process import OperatorProcess, start_operator
@@ -85,12 +85,6 @@ class Life:
             settings={"namespace": {"restricted": namespace}},
             words=("-m", "tests.cluster.api.mortal", str(point), moment),
         )
-
-
-@pytest.fixture
-async def kube(api_cluster: ApiCluster) -> AsyncIterator[Client]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as http:
-        yield Client(http)
 
 
 async def undisturbed(cluster: ApiCluster, stage: Stage, *changes: list[Document]) -> str:

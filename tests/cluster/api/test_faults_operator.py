@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 from dynamo_operator.handlers.facts import render_context
 from dynamo_operator.handlers.settings import Namespace, Settings
-from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube import Client
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, SERVICE
 from tests.cluster.api.faults import NONE, Faults, FaultyApi, faulty_api
 from tests.cluster.api.graph_stage import Stage
@@ -95,12 +95,6 @@ def _text(stage: Stage) -> str:
 
 def until(holds: Callable[[], bool], operator: OperatorProcess, what: str = "it holds") -> float:
     return wait_until(holds, what, deadline_s=DEADLINE_S, explain=lambda: operator.said()[-3000:])
-
-
-@pytest.fixture
-async def kube(api_cluster: ApiCluster) -> AsyncIterator[Client]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as http:
-        yield Client(http)
 
 
 @pytest.fixture

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import httpx2
 import pytest
 
 from dynamo_operator.convert import to_v1beta1
-from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube import Client
 from tests.cluster.api.graph_stage import Stage
 from tests.cluster.local.api_only import ApiCluster
 from tests.unit.operator_plane.render.corpus import Case, cases, load
 
 
-@pytest.fixture
-async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
-        yield client
-
-
 @pytest.mark.skipif(not cases(), reason="the corpus is not here (set DYNAMO_SHARED to its folder)")
 @pytest.mark.timeout(600)
-async def test_second_pass_over_any_manifest_writes_nothing(api_cluster: ApiCluster, http: httpx2.AsyncClient) -> None:
+async def test_second_pass_over_any_manifest_writes_nothing(api_cluster: ApiCluster, kube: Client) -> None:
     rewritten = {}
     for case in {case.manifest: case for case in cases() if case.pathway == "component"}.values():
         with api_cluster.namespace() as namespace:
-            stage, name = Stage(Client(http), namespace), _apply(case, api_cluster, namespace)
+            stage, name = Stage(kube, namespace), _apply(case, api_cluster, namespace)
             await stage.pass_(name)
             first = list(stage.mortal.writes)
             stage.mortal.writes.clear()

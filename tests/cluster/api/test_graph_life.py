@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube import Client
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, SERVICE
 from dynamo_operator.render import names
 from tests.cluster.api.graph_stage import Stage
@@ -19,14 +17,8 @@ Document = dict[str, Any]
 
 
 @pytest.fixture
-async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
-        yield client
-
-
-@pytest.fixture
-def stage(http: httpx2.AsyncClient, api_namespace: str) -> Stage:
-    return Stage(Client(http), api_namespace)
+def stage(kube: Client, api_namespace: str) -> Stage:
+    return Stage(kube, api_namespace)
 
 
 def a_graph(image: str = "one", *, replicas: int = 2, label: str = "a") -> Document:
@@ -100,11 +92,11 @@ async def test_foreign_service_is_left_alone(api_cluster: ApiCluster, stage: Sta
 
 
 async def test_processes_that_end_after_every_write_reach_the_same_objects(
-    api_cluster: ApiCluster, http: httpx2.AsyncClient
+    api_cluster: ApiCluster, kube: Client
 ) -> None:
     """Create, update, scale, roll and delete, by an operator that lives for one write at a time."""
     with api_cluster.namespace() as quiet, api_cluster.namespace() as mortal:
-        stages = [Stage(Client(http), quiet), Stage(Client(http), mortal)]
+        stages = [Stage(kube, quiet), Stage(kube, mortal)]
         for document in (
             a_graph(),
             a_graph(label="b"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, Ref, find_access
+from dynamo_operator.kube import Client, Ref
 from dynamo_operator.kube.objects import POD_CLIQUE, POD_CLIQUE_SCALING_GROUP, POD_CLIQUE_SET
 from dynamo_operator.plan.workloads import restart_ids
 from dynamo_operator.render import RenderContext
@@ -75,14 +74,8 @@ class GroveStage(Stage):
 
 
 @pytest.fixture
-async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
-        yield client
-
-
-@pytest.fixture
-def stage(grove_cluster: ApiCluster, http: httpx2.AsyncClient, api_namespace: str) -> GroveStage:
-    return GroveStage(Client(http), api_namespace)
+def stage(grove_cluster: ApiCluster, kube: Client, api_namespace: str) -> GroveStage:
+    return GroveStage(kube, api_namespace)
 
 
 async def test_members_follow_the_graphs_replicas_and_their_set_is_not_written(

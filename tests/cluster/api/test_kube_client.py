@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, Conflict, Deposed, Gone, Invalid, Kind, Packed, Ref, find_access
+from dynamo_operator.kube import Client, Conflict, Deposed, Gone, Invalid, Kind, Packed, Ref
 from dynamo_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, GRAPH, LEASE
 from tests.cluster.local.api_only import ApiCluster
 from tests.contract.kube import KubeContract, a_graph, a_map
-
-
-@pytest.fixture
-async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
-        yield client
-
-
-@pytest.fixture
-def kube(http: httpx2.AsyncClient) -> Client:
-    return Client(http)
 
 
 @pytest.fixture

@@ -2,99 +2,41 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster
+from tests.cluster.operator_process import OperatorProcess, running_operator
 from tests.contract.kube import a_graph
 
 DEADLINE_S = 60.0
 TAKEOVER_S = 20.0
-
-
-@dataclass
-class Running:
-    process: subprocess.Popen[bytes]
-    health_port: int
-    metrics_port: int
-    log: Path
-
-    def page(self, port: int, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
-
-    def is_ready(self) -> bool:
-        return self.page(self.health_port, "/readyz")[0] == 200
-
-    def is_leading(self) -> bool:
-        return "dynamo_operator_leading 1.0" in self.page(self.metrics_port, "/metrics")[1]
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(DEADLINE_S)
-
-
-Start = Callable[..., Running]
+Start = Callable[..., OperatorProcess]
 
 
 @pytest.fixture
 def start(api_cluster: ApiCluster, api_namespace: str, tmp_path: Path) -> Iterator[Start]:
-    started: list[Running] = []
+    with ExitStack() as started:
 
-    def run(**settings: Any) -> Running:
-        health, metrics = _free_ports(2)
-        config = tmp_path / f"config-{len(started)}.yaml"
-        server = {"metrics": {"port": metrics}, "healthProbe": {"port": health}, "webhook": {"enabled": False}}
-        config.write_text(yaml.safe_dump({"server": server, "logging": {"format": "text"}, **settings}))
-        log = tmp_path / f"log-{len(started)}.txt"
-        command = [sys.executable, "-m", "dynamo_operator", "--config", config, "--kubeconfig", api_cluster.kubeconfig]
-        environment = {**os.environ, "POD_NAMESPACE": api_namespace}
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, stderr=output, stdout=output, env=environment)
-        started.append(Running(process, health, metrics, log))
-        return started[-1]
+        def run(**settings: Any) -> OperatorProcess:
+            one = running_operator(api_cluster.kubeconfig, tmp_path, namespace=api_namespace, settings=settings)
+            return started.enter_context(one)
 
-    yield run
-    for running in started:
-        with suppress(ProcessLookupError):
-            running.process.send_signal(signal.SIGCONT)
-        running.process.kill()
-        running.process.wait(DEADLINE_S)
+        yield run
 
 
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(server.getsockname()[1]) for server in held]
-    for server in held:
-        server.close()
-    return ports
-
-
-def until(holds: Callable[[], bool], running: Running, deadline_s: float = DEADLINE_S) -> float:
+def until(holds: Callable[[], bool], operator: OperatorProcess, deadline_s: float = DEADLINE_S) -> float:
     """Seconds until it holds."""
     began = time.monotonic()
     while not holds():
-        assert time.monotonic() - began < deadline_s, running.log.read_text()[-3000:]
+        assert time.monotonic() - began < deadline_s, operator.said()[-3000:]
         time.sleep(0.1)
     return time.monotonic() - began
 
@@ -128,7 +70,7 @@ def test_a_graph_gets_its_objects_and_the_lease_is_given_back(
     assert holder(api_cluster, api_namespace, "dynamo-operator-namespace-scope").startswith("dynamo-operator/")
     api_cluster.kubectl("delete", "deployments", "--all", "-n", api_namespace)
     until(lambda: deployments(api_cluster, api_namespace) == 1, operator)
-    assert operator.stop() == 0, operator.log.read_text()[-3000:]
+    assert operator.stop() == 0, operator.said()[-3000:]
     assert holder(api_cluster, api_namespace, "dynamo-operator") == ""
     assert holder(api_cluster, api_namespace, "dynamo-operator-namespace-scope") == ""
 
@@ -143,10 +85,10 @@ def test_a_frozen_leader_is_replaced_in_time_and_wakes_deposed(
     until(second.is_ready, second)
     assert not second.is_leading()
     before = holder(api_cluster, api_namespace, "dynamo-operator")
-    first.process.send_signal(signal.SIGSTOP)
+    first.signal(signal.SIGSTOP)
     assert until(second.is_leading, second, 2 * TAKEOVER_S) <= TAKEOVER_S
     after = holder(api_cluster, api_namespace, "dynamo-operator")
-    first.process.send_signal(signal.SIGCONT)
+    first.signal(signal.SIGCONT)
     until(lambda: not first.is_leading(), first)
     assert before != after == holder(api_cluster, api_namespace, "dynamo-operator")
     assert second.stop() == 0
@@ -156,7 +98,7 @@ def test_a_frozen_leader_is_replaced_in_time_and_wakes_deposed(
 def test_a_bad_configuration_is_named_and_ends_the_start(start: Start) -> None:
     operator = start(servr=1)
     assert operator.process.wait(DEADLINE_S) == 2
-    said = operator.log.read_text()
+    said = operator.said()
     assert "servr: unknown key" in said
     assert "Traceback" not in said
 

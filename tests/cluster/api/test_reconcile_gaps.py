@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,6 @@ def until(holds: Callable[[], bool], operator: OperatorProcess | None = None) ->
         late = operator.said()[-2000:] if operator else "in time"
         assert time.monotonic() - began_s < DEADLINE_S, late
         time.sleep(0.1)  # the operator's turn; the deadline is above
-
-
-@pytest.fixture
-async def kube(api_cluster: ApiCluster) -> AsyncIterator[Client]:
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as http:
-        yield Client(http)
 
 
 class Meanwhile(Stage):
