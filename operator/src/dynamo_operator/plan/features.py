@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 
 from dynamo_operator.api import Component, JsonObject
+from dynamo_operator.api.quantity import whole_number
 
 POWER_LIMIT = "dynamo.nvidia.com/gpu-power-limit"
 DEFAULT_RUNTIME_COMPONENT = "backend"  # what workers register as that were given no name
@@ -53,8 +54,7 @@ def served_model(component: Component) -> str | None:
 
 def _gpus(resources: JsonObject) -> int:
     amounts = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
-    counts = (str(amount) for name, amount in amounts.items() if _GPU.search(name))
-    return sum(int(count) for count in counts if count.isascii() and count.isdigit())
+    return sum(whole_number(amount) or 0 for name, amount in amounts.items() if _GPU.search(name))
 
 
 def _words(main: JsonObject) -> Iterable[object]:

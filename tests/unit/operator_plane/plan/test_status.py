@@ -187,8 +187,9 @@ def test_served_model_is_read_from_the_command(main: Any, model: str | None) -> 
     assert served_model(component(main=main)) == model
 
 
-def test_gpus_count_all_nodes_of_an_engine() -> None:
-    limits = {"resources": {"limits": {"nvidia.com/gpu": "4", "cpu": "8"}}}
+@pytest.mark.parametrize("amount", ["4", 4, "4.0", "4000m"])
+def test_gpus_count_all_nodes_of_an_engine(amount: object) -> None:
+    limits = {"resources": {"limits": {"nvidia.com/gpu": amount, "cpu": "8"}}}
     found = features(component(main=limits, multinode={"nodeCount": 2}))
     assert (found["gpusPerEngine"], found["gpusPerReplica"]) == (8, 8)
     assert features(component())["gpusPerEngine"] == 0
