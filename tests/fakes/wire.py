@@ -13,7 +13,7 @@ class Wire:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._writers: set[asyncio.StreamWriter] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._carries: set[asyncio.Task[None]] = set()
         self._thawed: dict[asyncio.StreamWriter, asyncio.Event] = {}
         self.port = 0
 
@@ -31,29 +31,45 @@ class Wire:
         return len(self._writers)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carrying = asyncio.current_task()
+        assert carrying
+        self._carries.add(carrying)
+        try:
+            await self._carry(reader, writer)
+        finally:
+            writer.transport.abort()
+            self._carries.discard(carrying)
+
+    async def end(self) -> None:
+        """Closes every connection, also one that is being opened."""
+        for carrying in (carries := tuple(self._carries)):
+            carrying.cancel()
+        await asyncio.gather(*carries, return_exceptions=True)
+        await asyncio.sleep(0)  # Aborted transports close their sockets in the loop's next turn.
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
         except OSError:
-            writer.transport.abort()
             return
         thawed = asyncio.Event()
         thawed.set()
-        for end in (writer, far_writer):
-            self._writers.add(end)
-            self._thawed[end] = thawed
+        ends = (writer, far_writer)
+        self._writers.update(ends)
+        self._thawed.update(dict.fromkeys(ends, thawed))
         pumps = [
             asyncio.create_task(self._pump(reader, far_writer, thawed)),
             asyncio.create_task(self._pump(far_reader, writer, thawed)),
         ]
-        self._pumps.update(pumps)
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for end in (writer, far_writer):
-            self._writers.discard(end)
-            self._thawed.pop(end, None)
-            end.transport.abort()
-        for pump in pumps:
-            pump.cancel()
-            self._pumps.discard(pump)
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                self._writers.discard(end)
+                self._thawed.pop(end, None)
+            far_writer.transport.abort()
+            for pump in pumps:
+                pump.cancel()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, thawed: asyncio.Event) -> None:
         with suppress(OSError, asyncio.CancelledError):
@@ -72,7 +88,4 @@ async def wire_to(host: str, port: int) -> AsyncIterator[Wire]:
         yield wire
     finally:
         server.close()
-        wire.cut()
-        for pump in tuple(wire._pumps):
-            pump.cancel()
-        await asyncio.sleep(0)
+        await wire.end()

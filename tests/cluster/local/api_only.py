@@ -17,12 +17,10 @@ from pathlib import Path
 
 from tests.cluster.access import Access
 from tests.cluster.audit import AuditLog
-from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.errors import ClusterError, ClusterUnavailable
 from tests.cluster.fake_nodes import start_fake_nodes
 from tests.cluster.local.binaries import KUBERNETES, ensure, is_built
 from tests.cluster.local.control_plane import (
-    CONTROLLERS,
     Ports,
     Site,
     start_api_server,
@@ -48,14 +46,6 @@ class ApiCluster(Access):
     def calls_by_user(self, since: int = 0) -> dict[str, int]:
         """How often each user called the API server since a mark of the audit log."""
         return dict(self.audit.calls_by_user(since))
-
-    def install_neighbour(self, neighbour: Neighbour) -> None:
-        """Makes a neighbour's kinds known: nothing acts on their objects."""
-        self.install_crds(neighbour_crds(self.cache, neighbour))
-        if self._processes.is_running(CONTROLLERS):
-            # The garbage collector looks for new kinds twice a minute, and at its start.
-            self._processes.stop(CONTROLLERS)
-            start_controllers(self.site, self._processes)
 
     def add_fake_nodes(self, count: int) -> None:
         """Nodes that only pretend, and the scheduler that pods need to get there."""
