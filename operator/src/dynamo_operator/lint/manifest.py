@@ -1,7 +1,7 @@
 """Everything that can be said of one manifest without a cluster: what admission refuses and warns of, whether it
 renders, and the contracts between its components. Pure apart from reading the package's own schemas.
 
-Called by `dynamo lint`, for each document of a file.
+Called by `dynamo lint`, for each document of a file, and by admission for what breaks no rule.
 """
 
 from __future__ import annotations
@@ -65,35 +65,48 @@ def _warning(line: str) -> Finding:
     return Finding("deprecation" if "deprecated" in line else "effect", path, rest, is_error=False)
 
 
-def _deeper(manifest: Mapping[str, Any], context: Context) -> Iterator[Finding]:
+def find_unrenderable(manifest: Mapping[str, Any], context: Context) -> tuple[Finding, ...]:
+    """Why an object that breaks no rule still cannot become Kubernetes objects, at the component that is to blame."""
+    if manifest.get("kind") not in (GRAPH, COMPONENT):
+        return ()
     try:
         current = to_v1beta1(manifest)
         if manifest["kind"] == COMPONENT:
             render_component_deployment(parse_component_deployment(current), _rendering(manifest, context))
-            return
-        graph = parse_graph(current)
+        else:
+            render(parse_graph(current), _rendering(manifest, context))
     except RenderError as error:
-        yield Finding("render", "spec", error.found, allowed=error.allowed)
-        return
+        return (Finding("render", _path_of(error.component, manifest), error.found, allowed=error.allowed),)
     except (SpecError, ConversionError) as error:
-        yield Finding("render", "spec", str(error))
+        return (Finding("render", "spec", str(error)),)
+    return ()
+
+
+def _deeper(manifest: Mapping[str, Any], context: Context) -> Iterator[Finding]:
+    yield from find_unrenderable(manifest, context)
+    if manifest["kind"] == COMPONENT:
+        return
+    try:
+        current = to_v1beta1(manifest)
+        graph = parse_graph(current)
+    except (SpecError, ConversionError):
         return
     is_alpha = manifest["apiVersion"] != current["apiVersion"]
-    for finding in (*_unrenderable(graph, _rendering(manifest, context)), *find_broken_contracts(graph)):
+    for finding in find_broken_contracts(graph):
         yield replace(finding, path=alpha_path(finding.path, graph)) if is_alpha else finding
+
+
+def _path_of(component: str, manifest: Mapping[str, Any]) -> str:
+    parts = manifest["spec"].get("services") or manifest["spec"].get("components") or ()
+    if isinstance(parts, Mapping):
+        return f"spec.services[{component}]" if component in parts else "spec"
+    at = next((at for at, each in enumerate(parts) if each.get("name") == component), None)
+    return "spec" if at is None else f"spec.components[{at}]"
 
 
 def _rendering(manifest: Mapping[str, Any], context: Context) -> RenderContext:
     namespace = str((manifest.get("metadata") or {}).get("namespace") or context.namespace)
     return RenderContext(namespace, has_grove=context.has_grove, has_leader_worker_sets=context.has_leader_worker_sets)
-
-
-def _unrenderable(graph: Graph, rendering: RenderContext) -> Iterator[Finding]:
-    try:
-        render(graph, rendering)
-    except RenderError as error:
-        at = next((at for at, each in enumerate(graph.components) if each.name == error.component), None)
-        yield Finding("render", "spec" if at is None else f"spec.components[{at}]", error.found, allowed=error.allowed)
 
 
 def alpha_path(path: str, graph: Graph) -> str:

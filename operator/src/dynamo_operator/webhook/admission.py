@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from dynamo_operator.lint import find_unrenderable
 from dynamo_operator.validate import Context, Violation, load_crds, validate, validate_update, warnings
 from dynamo_operator.webhook.defaults import defaulted
 from dynamo_operator.webhook.errors import MalformedReview
@@ -82,7 +83,7 @@ def review_admission(review: object, context: AdmissionContext, verb: Verb) -> A
         return _allowed(_uid_of(review))
     facts = dataclasses.replace(context.cluster, namespace=request.namespace or context.cluster.namespace)
     filled = defaulted(request.document, request.old, facts, context.operator_version)
-    violations = _violations(request, filled.document, facts, context)
+    violations = _violations(request, filled.document, facts, context) or _unrenderable(request, filled.document, facts)
     if violations:
         return _denied(request, violations)
     if verb is Verb.MUTATE:
@@ -102,6 +103,15 @@ def _violations(
         return validate(document, facts)
     may_scale = context.may_scale(request.user, request.namespace)
     return validate_update(request.old, document, facts, may_scale=may_scale)
+
+
+def _unrenderable(request: Request, document: Document, facts: Context) -> tuple[Violation, ...]:
+    """What breaks no rule, and yet nothing could be made of; an object of which that was so before stays editable."""
+    if request.old is not None and request.old.get("spec") == document.get("spec"):
+        return ()
+    before = find_unrenderable(request.old, facts) if request.old is not None else ()
+    found = (each for each in find_unrenderable(document, facts) if each not in before)
+    return tuple(Violation(each.path, "", each.allowed, each.message) for each in found)
 
 
 def _own_warnings(document: Document, facts: Context) -> tuple[str, ...]:

@@ -132,6 +132,30 @@ def test_facts_of_the_cluster_decide() -> None:
     assert causes(response(a_review(graph))) == ["spec.priorityClassName"]
 
 
+def a_spanning_graph(flags: str = "--tensor-parallel-size 16") -> dict[str, Any]:
+    """Breaks no rule, and spans two nodes with nothing to split the engine over."""
+    main = {"name": "main", "image": "vllm:1.5.0", "command": ["python3", "-m", "dynamo.vllm"], "args": flags.split()}
+    pods = {"spec": {"containers": [main]}}
+    return a_graph(
+        a_component("Frontend", "frontend"), a_component("decode", multinode={"nodeCount": 2}, podTemplate=pods)
+    )
+
+
+def test_what_cannot_be_rendered_is_refused_at_its_component() -> None:
+    cluster = Context(has_leader_worker_sets=True)
+    answer = response(a_review(a_spanning_graph()), Verb.MUTATE, cluster)
+    assert causes(answer) == ["spec.components[1]"]
+    assert "asks for no whole number of GPUs (allowed: set resources.limits" in answer["status"]["message"]
+
+
+def test_what_could_not_be_rendered_before_stays_editable() -> None:
+    cluster = Context(has_leader_worker_sets=True)
+    old = a_spanning_graph()
+    assert response(a_review(with_(old, "spec.components[0].replicas", 2), old), cluster=cluster)["allowed"] is True
+    worse = a_spanning_graph("--tensor-parallel-size sixteen")
+    assert causes(response(a_review(worse, old), cluster=cluster)) == ["spec.components[1]"]
+
+
 def test_a_model_keeps_its_base() -> None:
     assert response(a_review(a_model()))["allowed"] is True
     changed = a_model(baseModelName="x/other")
