@@ -18,6 +18,7 @@ from tests.unit.operator_plane.validate import (
     test_overrides,
     test_updates,
 )
+from tests.unit.operator_plane.webhook import test_admission
 
 VERDICTS = SHARED / "corpus/admission/verdicts.yaml"
 
@@ -56,6 +57,7 @@ def test_each_difference_without_a_verdict_is_held_by_a_test() -> None:
     tests = {
         name
         for module in (
+            test_admission,
             test_component_rules,
             test_core_rules,
             test_corpus,
