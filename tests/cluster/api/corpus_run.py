@@ -139,6 +139,13 @@ class Run:
                 await asyncio.sleep(SETTLES_S)
         await self.settle(wanted)
 
+    async def rewritten(self, namespaces: Iterable[str]) -> tuple[str, ...]:
+        """What a new process would write first, that finds these graphs as this one left them."""
+        successor = Run(self._access, self._facts, self._settings, self._http)
+        await successor.begin()
+        await successor._round(frozenset(namespaces))
+        return tuple(successor.mortal.writes)
+
     async def kept(self, namespace: str) -> Kept:
         """Everything in a namespace without what differs between two runs; the store has to be fresh."""
         found = [

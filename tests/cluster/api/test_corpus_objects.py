@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -72,18 +72,31 @@ class Outcome:
 Outcomes = Mapping[Case, Outcome]
 
 
+@dataclass
+class Corpus:
+    """`rewritten`: by pathway, what a second process wrote that found everything done."""
+
+    outcomes: dict[Case, Outcome] = field(default_factory=dict)
+    rewritten: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 @pytest.fixture(scope="session")
-def outcomes(whole_cluster: WholeCluster) -> Outcomes:
+def corpus(whole_cluster: WholeCluster) -> Corpus:
     shared("corpus/rendered")
-    found: dict[Case, Outcome] = {}
+    found = Corpus()
     for pathway, neighbours in NEIGHBOURS.items():
         for neighbour in neighbours:
             whole_cluster.access.install_crds(neighbour_crds(whole_cluster.access.cache, neighbour))
-        found |= asyncio.run(_outcomes(whole_cluster, pathway))
+        asyncio.run(_run(found, whole_cluster, pathway))
     return found
 
 
-async def _outcomes(cluster: WholeCluster, pathway: str) -> dict[Case, Outcome]:
+@pytest.fixture(scope="session")
+def outcomes(corpus: Corpus) -> Outcomes:
+    return corpus.outcomes
+
+
+async def _run(corpus: Corpus, cluster: WholeCluster, pathway: str) -> None:
     placed = {f"{pathway}-{n}-ns": case for n, case in enumerate(cases()) if case.pathway == pathway}
     async with client_of(cluster.access) as http:
         run = Run(cluster.access, cluster.facts, SETTINGS, http)
@@ -91,10 +104,12 @@ async def _outcomes(cluster: WholeCluster, pathway: str) -> dict[Case, Outcome]:
         run.apply({namespace: load(case.source) for namespace, case in placed.items()})
         await run.settle(placed)
         settled = {case: await run.kept(namespace) for namespace, case in placed.items()}
-        if pathway not in COMPLETE:
-            return {case: Outcome(kept, None) for case, kept in settled.items()}
-        await run.make_ready(placed)
-        return {case: Outcome(settled[case], await run.kept(namespace)) for namespace, case in placed.items()}
+        corpus.rewritten[pathway] = await run.rewritten(placed)
+        ready: dict[Case, Kept] = {}
+        if pathway in COMPLETE:
+            await run.make_ready(placed)
+            ready = {case: await run.kept(namespace) for namespace, case in placed.items()}
+        corpus.outcomes.update({case: Outcome(kept, ready.get(case)) for case, kept in settled.items()})
 
 
 def differences_of(case: Case, kept: Kept) -> list[Difference]:
@@ -116,6 +131,11 @@ def test_what_is_there_at_the_end_is_upstreams_but_for_documented_rules(outcomes
     found = differences_of(case, outcomes[case].settled)
     left = [str(each) for each in found if not any(rule.covers(each) for rule in RULES)]
     assert not left, "\n".join(left)
+
+
+@pytest.mark.parametrize("pathway", NEIGHBOURS)
+def test_a_new_process_finds_nothing_to_write(corpus: Corpus, pathway: str) -> None:
+    assert corpus.rewritten[pathway] == ()
 
 
 def test_every_rule_is_needed_by_a_manifest(outcomes: Outcomes) -> None:

@@ -17,7 +17,7 @@ from tests.cluster.local.processes import Processes
 from tests.cluster.settings import Settings
 from tests.stack import running_stack, wait_until
 
-OUTAGE_S = float(os.environ.get("DYNAMO_OUTAGE_S", "20"))
+OUTAGE_S = float(os.environ.get("DYNAMO_OUTAGE_S", "10"))
 """600 for the whole claim: ten minutes."""
 
 

@@ -36,14 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(120, func_only=True))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bare_cluster(api_programs: Path) -> Iterator[Access]:
     """An API server that has our CRDs and sends nothing to webhooks yet."""
     with running_api_cluster(api_programs, controllers=False) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded(bare_cluster: Access) -> Iterator[Guarded]:
     """The same with its webhooks and conversion answered."""
     facts = Facts()
