@@ -9,8 +9,9 @@ Callers: tests of the corpus.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -117,7 +118,7 @@ class Run:
     async def settle(self, namespaces: Iterable[str]) -> None:
         """Passes over these graphs until one round writes nothing, and Deployments have been acted upon."""
         wanted = frozenset(namespaces)
-        async with asyncio.timeout(DEADLINE_S):
+        async with self._deadline():
             while True:
                 has_written = await self._round(wanted)
                 deployments = [each for each in self.store.find(DEPLOYMENT) if each.ref.namespace in wanted]
@@ -138,6 +139,14 @@ class Run:
                     break
                 await asyncio.sleep(SETTLES_S)
         await self.settle(wanted)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                yield
+        except TimeoutError:
+            raise AssertionError(f"no rest within {DEADLINE_S:.0f} s; last: {self.mortal.writes[-3:]}") from None
 
     async def rewritten(self, namespaces: Iterable[str]) -> tuple[str, ...]:
         """What a new process would write first, that finds these graphs as this one left them."""

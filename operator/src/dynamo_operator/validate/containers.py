@@ -17,6 +17,8 @@ VALUE_SOURCES = ("configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef"
 IMAGE_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 
+ENV_NAME = re.compile(r"[ -<>-~]+")  # printable ASCII without "="
+ENV_NAME_FORM = 'one or more printable ASCII characters, without "="'
 _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", re.ASCII)
 # 0 is as good as absent: an API server takes its default for it.
 _PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
@@ -42,8 +44,8 @@ def check_env(env: Field, *, is_of_a_container: bool = True) -> Iterator[Violati
     seen: dict[str, str] = {}
     for entry in env.items:
         name = entry["name"]
-        if name.value == "" or "=" in name.text or "\0" in name.text:
-            yield name.broken("not a name for an environment variable", 'one or more characters, without "="')
+        if name.value == "" or (name.text and not ENV_NAME.fullmatch(name.text)):
+            yield name.broken("not a name for an environment variable", ENV_NAME_FORM)
         if name.text in seen and is_of_a_container:
             yield name.broken(f"duplicate of {seen[name.text]}", "each name once")
         elif name.text:

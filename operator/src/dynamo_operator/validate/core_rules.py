@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
+from dynamo_operator.validate.containers import ENV_NAME, ENV_NAME_FORM
 from dynamo_operator.validate.core_pod_rules import (
     check_core_container,
     check_empty_dir,
@@ -152,6 +153,13 @@ def _env_source(value: Field) -> Iterator[Violation]:
         )
 
 
+def _env_from(value: Field) -> Iterator[Violation]:
+    prefix = value["prefix"]
+    if prefix.text and not ENV_NAME.fullmatch(prefix.text):
+        yield prefix.broken("not the beginning of an environment variable's name", ENV_NAME_FORM)
+    yield from _one_of("configMapRef", "secretRef")(value)
+
+
 def _resource_field(value: Field) -> Iterator[Violation]:
     resource = value["resource"]
     if resource.text and not _RESOURCE_FIELD.fullmatch(resource.text):
@@ -166,7 +174,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "Container": check_core_container,
         "DownwardAPIVolumeFile": _one_of("fieldRef", "resourceFieldRef"),
         "EmptyDirVolumeSource": check_empty_dir,
-        "EnvFromSource": _one_of("configMapRef", "secretRef"),
+        "EnvFromSource": _env_from,
         "EnvVarSource": _env_source,
         "ExecAction": _command,
         "HostPathVolumeSource": _host_path,

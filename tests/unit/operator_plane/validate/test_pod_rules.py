@@ -25,6 +25,17 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
     ("manifest", "path", "found", "allowed", "context"),
     [
         wrong("env-name-with-equals", beta("spec.env", [{"name": "A=B"}]), "spec.env[0].name", '"A=B"', 'without "="'),
+        wrong("env-name-not-ascii", beta("spec.env", [{"name": "Ä"}]), "spec.env[0].name", '"Ä"', "printable ASCII"),
+        wrong(
+            "env-name-control", beta(f"{MAIN}.env", [{"name": "a\tb"}]), f"{MAIN}.env[0].name", "a", "printable ASCII"
+        ),
+        wrong(
+            "env-from-prefix",
+            beta(f"{MAIN}.envFrom", [{"prefix": "Ä", "secretRef": {"name": "s"}}]),
+            f"{MAIN}.envFrom[0].prefix",
+            '"Ä"',
+            "printable ASCII",
+        ),
         wrong(
             "served-port-of-another-name",
             beta("spec.components[0].podTemplate.spec.containers[0].ports", [{"name": "web", "containerPort": 8000}]),
