@@ -6,6 +6,12 @@ from typing import Any
 
 COMPONENTS = 3
 PODS = 4
+# For each Deployment, Kubernetes' own controller looks through all ReplicaSets of its namespace.
+GRAPHS_PER_NAMESPACE = 100
+
+
+def namespaces(graphs: int) -> list[str]:
+    return [f"graphs-{number}" for number in range((graphs - 1) // GRAPHS_PER_NAMESPACE + 1)]
 
 
 def a_graph(number: int) -> dict[str, Any]:
@@ -18,7 +24,7 @@ def a_graph(number: int) -> dict[str, Any]:
     return {
         "apiVersion": "nvidia.com/v1beta1",
         "kind": "DynamoGraphDeployment",
-        "metadata": {"name": f"graph-{number:04}"},
+        "metadata": {"name": f"graph-{number:04}", "namespace": f"graphs-{number // GRAPHS_PER_NAMESPACE}"},
         "spec": {"components": components},
     }
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import httpx2
 
-from benchmarks.operator.graphs import COMPONENTS, PODS, a_graph
+from benchmarks.operator.graphs import COMPONENTS, PODS, a_graph, namespaces
 from benchmarks.operator.progress import DEPLOYMENTS, until_count, until_ready
 from dynamo_operator.kube import find_access
 from dynamo_operator.kube.access import USER_AGENT
+from tests.cluster.commands import say
 from tests.cluster.local.api_only import ApiCluster
 from tests.cluster.local.processes import Processes
 from tests.cluster.operator_process import OperatorProcess, cpu_s, running_operator
 
 NODES = 10
 SETTLE_S = 10.0  # counts in statuses may be written a few seconds after the last pod
-NAMESPACE = "graphs"
 START_S = 60.0
 CONTROL_PLANE = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kwok")
 Calls = Counter[tuple[str, str]]
@@ -60,8 +60,8 @@ class Figures:
 
 
 async def measure(cluster: ApiCluster, folder: Path, plan: Plan) -> Figures:
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    cluster.kubectl("create", "namespace", "dynamo-system")
+    for namespace in (*namespaces(plan.graphs), "dynamo-system"):
+        cluster.kubectl("create", "namespace", namespace)
     settings = {"leaderElection": {"enabled": True}}
     with running_operator(cluster.kubeconfig, folder, namespace="dynamo-system", settings=settings) as operator:
         await _until_leading(operator)
@@ -74,18 +74,21 @@ async def _run(cluster: ApiCluster, operator: OperatorProcess, http: httpx2.Asyn
     idle_rss_mb, cpu_before_s, mark = operator.peak_rss_mb(), operator.cpu_s(), cluster.audit.mark()
     plane_before_s = _control_plane_cpu_s(cluster)
     documents = [a_graph(number) for number in range(plan.graphs)]
+    say(f"applying {plan.graphs} graphs")
     began_s = time.monotonic()
     async with asyncio.timeout(plan.deadline_s), asyncio.TaskGroup() as tasks:
-        applying = tasks.create_task(asyncio.to_thread(cluster.apply, *documents, namespace=NAMESPACE))
+        applying = tasks.create_task(asyncio.to_thread(cluster.apply, *documents))
         applying.add_done_callback(lambda _: applied.append(time.monotonic() - began_s))
         applied: list[float] = []
         children = tasks.create_task(until_count(http, DEPLOYMENTS, plan.graphs * COMPONENTS, began_s))
         ready = tasks.create_task(until_ready(http, plan.graphs, began_s))
+    say(f"all children after {children.result():.0f} s, all Ready after {ready.result():.0f} s")
     await asyncio.sleep(SETTLE_S)
     calls, spent_s = _calls(cluster, mark), operator.cpu_s() - cpu_before_s
     plane_s = {name: after - plane_before_s[name] for name, after in _control_plane_cpu_s(cluster).items()}
     passes = _passes(operator)
     mark, cpu_before_s = cluster.audit.mark(), operator.cpu_s()
+    say(f"at rest for {plan.rest_s:.0f} s, then everything is deleted")
     await asyncio.sleep(plan.rest_s)
     rest_calls, rest_cpu_s = _calls(cluster, mark), operator.cpu_s() - cpu_before_s
     peak_rss_mb = operator.peak_rss_mb()
@@ -111,7 +114,7 @@ async def _delete(cluster: ApiCluster, http: httpx2.AsyncClient, plan: Plan) -> 
     """Seconds until no Deployment is left."""
     began_s = time.monotonic()
     async with asyncio.timeout(plan.deadline_s):
-        await asyncio.to_thread(cluster.kubectl, "delete", "dgd", "--all", "-n", NAMESPACE, timeout_s=plan.deadline_s)
+        await asyncio.to_thread(cluster.kubectl, "delete", "dgd", "--all", "-A", timeout_s=plan.deadline_s)
         return await until_count(http, DEPLOYMENTS, 0, began_s)
 
 
