@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dynamo_operator.api import SpecError
-from dynamo_operator.kube import Ending, Kind, Live, Ref
+from dynamo_operator.kube import Kind, Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT
 from dynamo_operator.plan.alone import decide_alone, standing_alone
 from dynamo_operator.plan.changes import component_changes
@@ -55,13 +55,7 @@ class ComponentDeploymentController:
             return Outcome(await tidy(self._kube, self._store, root.namespace))
         if live.is_terminating or root_of(live, self._store) != root:
             return Outcome()
-        rest_s = self._around.endings.rest_s(live)
-        if rest_s is not None:
-            return Outcome(rest_s)
-        try:
-            return await self._pass(live)
-        except Ending as error:
-            return self._around.endings.note(live, error)
+        return await self._around.endings.heeding(live, self._pass)
 
     async def _pass(self, live: Live) -> Outcome:
         try:

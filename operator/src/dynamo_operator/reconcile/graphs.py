@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dynamo_operator.api import SpecError
-from dynamo_operator.kube import Blocked, Conflict, Ending, Forbidden, Gone, Invalid, Kind, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, Kind, Live, Ref
 from dynamo_operator.kube.objects import (
     COMPONENT_DEPLOYMENT,
     GRAPH,
@@ -81,13 +81,7 @@ class GraphController:
             return Outcome(await tidy(self._kube, self._store, root.namespace))
         if live.is_terminating:
             return Outcome()  # owner references and garbage collection end what it controls
-        rest_s = self._around.endings.rest_s(live)
-        if rest_s is not None:
-            return Outcome(rest_s)
-        try:
-            return await self._pass(live)
-        except Ending as error:
-            return self._around.endings.note(live, error)
+        return await self._around.endings.heeding(live, self._pass)
 
     async def _pass(self, live: Live) -> Outcome:
         namespace = live.ref.namespace
