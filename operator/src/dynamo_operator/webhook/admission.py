@@ -3,7 +3,8 @@
 Pure; called by the server's routes and by tests. Both reviews judge the whole object and name everything that is wrong
 at once. The mutating one comes first, before the API server's own schema check: only so does a manifest with a wrong
 type, a broken rule and a missing field get one answer instead of three. The validating one judges what is left after
-all mutations of others. Status writes and objects that are being deleted pass unseen.
+all mutations of others, and tries to render what breaks no rule. Status writes and objects that are being deleted pass
+unseen.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def review_admission(review: object, context: AdmissionContext, verb: Verb) -> A
         return _allowed(_uid_of(review))
     facts = dataclasses.replace(context.cluster, namespace=request.namespace or context.cluster.namespace)
     filled = defaulted(request.document, request.old, facts, context.operator_version)
-    violations = _violations(request, filled.document, facts, context) or _unrenderable(request, filled.document, facts)
+    violations = _violations(request, filled.document, facts, context)
+    if verb is Verb.VALIDATE:
+        violations = violations or _unrenderable(request, filled.document, facts)
     if violations:
         return _denied(request, violations)
     if verb is Verb.MUTATE:
@@ -109,9 +112,9 @@ def _unrenderable(request: Request, document: Document, facts: Context) -> tuple
     """What breaks no rule, and yet nothing could be made of; an object of which that was so before stays editable."""
     if request.old is not None and request.old.get("spec") == document.get("spec"):
         return ()
-    before = find_unrenderable(request.old, facts) if request.old is not None else ()
-    found = (each for each in find_unrenderable(document, facts) if each not in before)
-    return tuple(Violation(each.path, "", each.allowed, each.message) for each in found)
+    found = find_unrenderable(document, facts)
+    before = find_unrenderable(request.old, facts) if found and request.old is not None else ()
+    return tuple(Violation(each.path, "", each.allowed, each.message) for each in found if each not in before)
 
 
 def _own_warnings(document: Document, facts: Context) -> tuple[str, ...]:

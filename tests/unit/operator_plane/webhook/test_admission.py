@@ -143,7 +143,7 @@ def a_spanning_graph(flags: str = "--tensor-parallel-size 16") -> dict[str, Any]
 
 def test_what_cannot_be_rendered_is_refused_at_its_component() -> None:
     cluster = Context(has_leader_worker_sets=True)
-    answer = response(a_review(a_spanning_graph()), Verb.MUTATE, cluster)
+    answer = response(a_review(a_spanning_graph()), cluster=cluster)
     assert causes(answer) == ["spec.components[1]"]
     assert "asks for no whole number of GPUs (allowed: set resources.limits" in answer["status"]["message"]
 
