@@ -74,14 +74,16 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def test_fake_nodes_take_hundreds_of_pods(api_cluster: ApiCluster, api_namespace: str) -> None:
-    api_cluster.add_fake_nodes(2)
+def test_fake_nodes_take_hundreds_of_pods(api_programs: Path) -> None:
+    """On an API server of its own: their scheduler would take the pods of other tests."""
     labels = {"app": "many"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "nothing"}]}}
     spec = {"replicas": 200, "selector": {"matchLabels": labels}, "template": pod}
     many = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "many"}, "spec": spec}
-    api_cluster.apply(many, namespace=api_namespace)
-    api_cluster.kubectl("rollout", "status", "deployment/many", "-n", api_namespace, "--timeout=90s")
+    with running_api_cluster(api_programs) as cluster, cluster.namespace() as namespace:
+        cluster.add_fake_nodes(2)
+        cluster.apply(many, namespace=namespace)
+        cluster.kubectl("rollout", "status", "deployment/many", "-n", namespace, "--timeout=90s")
 
 
 def test_neighbours_kinds_can_be_installed(api_programs: Path) -> None:
