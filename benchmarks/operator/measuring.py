@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,36 @@ class Figures:
         return self.graphs * PODS
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long an operator takes for the children of so many graphs where nobody makes pods of them."""
+
+    children_s: float
+    cpu_s: float
+    control_plane_cpu_s: dict[str, float]
+
+
 async def measure(cluster: ApiCluster, folder: Path, plan: Plan) -> Figures:
+    async with _started(cluster, folder, plan) as (operator, http):
+        return await _run(cluster, operator, http, plan)
+
+
+async def measure_pace(cluster: ApiCluster, folder: Path, plan: Plan) -> Pace:
+    """On an API server without controllers."""
+    async with _started(cluster, folder, plan) as (operator, http):
+        cpu_before_s, plane_before_s = operator.cpu_s(), _control_plane_cpu_s(cluster)
+        say(f"applying {plan.graphs} graphs")
+        began_s = time.monotonic()
+        async with asyncio.timeout(plan.deadline_s), asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(cluster.apply, *(a_graph(number) for number in range(plan.graphs))))
+            children = tasks.create_task(until_count(http, DEPLOYMENTS, plan.graphs * COMPONENTS, began_s))
+        return Pace(children.result(), operator.cpu_s() - cpu_before_s, _since(plane_before_s, cluster))
+
+
+@asynccontextmanager
+async def _started(
+    cluster: ApiCluster, folder: Path, plan: Plan
+) -> AsyncIterator[tuple[OperatorProcess, httpx2.AsyncClient]]:
     for namespace in (*namespaces(plan.graphs), "dynamo-system"):
         cluster.kubectl("create", "namespace", namespace)
     settings = {"leaderElection": {"enabled": True}}
@@ -67,7 +98,7 @@ async def measure(cluster: ApiCluster, folder: Path, plan: Plan) -> Figures:
         await _until_leading(operator)
         async with find_access(cluster.kubeconfig).http_client(timeout_s=30) as http:
             http.headers["User-Agent"] = "benchmark"  # its own looks are not the operator's calls
-            return await _run(cluster, operator, http, plan)
+            yield operator, http
 
 
 async def _run(cluster: ApiCluster, operator: OperatorProcess, http: httpx2.AsyncClient, plan: Plan) -> Figures:
@@ -85,7 +116,7 @@ async def _run(cluster: ApiCluster, operator: OperatorProcess, http: httpx2.Asyn
     say(f"all children after {children.result():.0f} s, all Ready after {ready.result():.0f} s")
     await asyncio.sleep(SETTLE_S)
     calls, spent_s = _calls(cluster, mark), operator.cpu_s() - cpu_before_s
-    plane_s = {name: after - plane_before_s[name] for name, after in _control_plane_cpu_s(cluster).items()}
+    plane_s = _since(plane_before_s, cluster)
     passes = _passes(operator)
     mark, cpu_before_s = cluster.audit.mark(), operator.cpu_s()
     say(f"at rest for {plan.rest_s:.0f} s, then everything is deleted")
@@ -133,6 +164,10 @@ def _passes(operator: OperatorProcess) -> int:
     """Of all graphs, since the operator's start."""
     lines = (line for line in operator.metrics().splitlines() if line.startswith("dynamo_operator_reconcile_total"))
     return int(sum(float(line.rpartition(" ")[2]) for line in lines))
+
+
+def _since(before_s: dict[str, float], cluster: ApiCluster) -> dict[str, float]:
+    return {name: after - before_s[name] for name, after in _control_plane_cpu_s(cluster).items()}
 
 
 def _control_plane_cpu_s(cluster: ApiCluster) -> dict[str, float]:
