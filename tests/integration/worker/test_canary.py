@@ -22,7 +22,8 @@ from dynamo.mocker.rank import RankLoop
 from dynamo.mocker.timing import Polynomial, Speed
 from dynamo.process.logs import EventLog
 from dynamo.wire.cards import WorkerCard
-from dynamo.worker.canary import Canary, CanaryTerms
+from dynamo.worker.canary import CanaryTerms
+from dynamo.worker.canary_request import Canary
 from dynamo.worker.shell import serve_worker
 from tests.integration.worker.running import a_config, eventually_async
 

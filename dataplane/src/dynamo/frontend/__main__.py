@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import resource
-import signal
 import sys
 
 import uvloop
@@ -16,6 +14,7 @@ from dynamo.frontend.server import run_frontend
 from dynamo.frontend.settings import FLAGS, Settings, read_settings
 from dynamo.process.flags import FlagError, usage
 from dynamo.process.logs import EventLog, start_logging
+from dynamo.process.signals import stop_on_signals
 from dynamo.router import ROUTER_FLAGS
 
 GC_YOUNG_OBJECTS = 100_000
@@ -46,12 +45,9 @@ def main() -> int:
 
 
 async def _run(settings: Settings, log: EventLog) -> None:
-    stop = asyncio.Event()
     _quieten_garbage_collection()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await run_frontend(settings, open_discovery(settings.discovery, os.environ), log, stop)
+    with stop_on_signals() as stop:
+        await run_frontend(settings, open_discovery(settings.discovery, os.environ), log, stop)
 
 
 def _quieten_garbage_collection() -> None:

@@ -16,9 +16,10 @@ from dynamo.mocker.flags import ENGINE_FLAGS, ENGINE_RETIRED
 from dynamo.mocker.follower import follow
 from dynamo.process.flags import FlagError, parse_flags, usage
 from dynamo.process.logs import EventLog, start_logging
+from dynamo.process.signals import stop_on_signals
 from dynamo.wire.cards import Role
 from dynamo.worker.config import COMMON_WORKER_FLAGS, COMMON_WORKER_RETIRED, WorkerConfig, worker_config
-from dynamo.worker.shell import run_worker, serve_worker, stop_on_signals
+from dynamo.worker.shell import run_worker, serve_worker
 
 FLAGS = (*ENGINE_FLAGS, *COMMON_WORKER_FLAGS)
 RETIRED = (*ENGINE_RETIRED, *COMMON_WORKER_RETIRED)

@@ -7,9 +7,9 @@ It answers probes on the system port, as the group's pods are made of one templa
 from __future__ import annotations
 
 from dynamo.process.logs import EventLog
+from dynamo.process.signals import stop_on_signals
 from dynamo.worker.config import WorkerConfig
 from dynamo.worker.responder import Handler, Request, Responder, Response
-from dynamo.worker.shell import stop_on_signals
 
 
 async def follow(config: WorkerConfig, rank: int, log: EventLog) -> int:

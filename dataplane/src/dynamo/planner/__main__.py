@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 
 import httpx2
@@ -22,6 +21,7 @@ from dynamo.planner.settings import FLAGS, Settings, read_settings
 from dynamo.planner.status import StatusServer
 from dynamo.process.flags import usage
 from dynamo.process.logs import EventLog, start_logging
+from dynamo.process.signals import stop_on_signals
 
 ABOUT = "Scales a graph's workers to its load and its latency targets."
 CALL_TIMEOUT_S = 10.0
@@ -36,7 +36,7 @@ def main() -> int:
         settings, warnings = read_settings(sys.argv[1:], os.environ)
         for warning in warnings:
             log.warning("setting_ignored", reason=warning)
-        asyncio.run(_run(settings, log))
+        asyncio.run(_run_until_stopped(settings, log))
     except ConfigError as error:
         log.error("planner_cannot_start", message=str(error))
         return 2
@@ -48,11 +48,12 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: Settings, log: EventLog) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _run_until_stopped(settings: Settings, log: EventLog) -> None:
+    with stop_on_signals() as stop:
+        await _run(settings, log, stop)
+
+
+async def _run(settings: Settings, log: EventLog, stop: asyncio.Event) -> None:
     config, policy = settings.config, settings.config.policy()
     connector, scraper, exposition = _connector(settings, log), Scraper(), Exposition(policy)
     planner = Planner(

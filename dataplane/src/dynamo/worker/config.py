@@ -20,7 +20,8 @@ import msgspec
 from dynamo.discovery import DISCOVERY_ENV
 from dynamo.process.flags import Flag, FlagError, Retired, boolean, number, parse_flags
 from dynamo.wire.cards import ModelType, Role
-from dynamo.worker.canary import CanaryTerms, openai_body
+from dynamo.worker.canary import CanaryTerms
+from dynamo.worker.canary_request import openai_body
 
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+(%\w+)?", re.ASCII)
 _ENDPOINT_TYPES = {kind.value: kind for kind in ModelType}

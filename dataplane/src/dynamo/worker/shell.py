@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,9 @@ import zmq
 
 from dynamo.discovery import HEARTBEAT_S, DiscoveryError, open_registry
 from dynamo.process.logs import EventLog
-from dynamo.worker.canary import make_canary, watch
+from dynamo.process.signals import stop_on_signals
+from dynamo.worker.canary import watch
+from dynamo.worker.canary_request import make_canary
 from dynamo.worker.config import WorkerConfig
 from dynamo.worker.live import LiveWorker, Phase
 from dynamo.worker.ports import Engine, EngineFacts, EngineFailed, Registry
@@ -43,20 +44,6 @@ async def run_worker(engine: Engine, config: WorkerConfig, log: EventLog) -> int
         return 1
     with stop_on_signals() as stop:
         return await serve_worker(engine, config, registry, stop, log)
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; one for all workers of a process."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 async def serve_worker(

@@ -6,7 +6,7 @@ Pure. Every rule of this package yields these; the command line and the admissio
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -59,13 +59,17 @@ def shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):
-        return f"an object of {len(value)} fields" if value else "an empty object"
+        return f"an object of {_counted(value, 'field')}" if value else "an empty object"
     if isinstance(value, list | tuple):
-        return f"a list of {len(value)} items" if value else "an empty list"
+        return f"a list of {_counted(value, 'item')}" if value else "an empty list"
     if isinstance(value, str | int | float | bool):
         text = json.dumps(value, ensure_ascii=False)
         return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + '…"'
     return str(value)
+
+
+def _counted(values: Sized, one: str) -> str:
+    return f"{len(values)} {one}" if len(values) == 1 else f"{len(values)} {one}s"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

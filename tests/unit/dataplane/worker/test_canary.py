@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from dynamo.wire.cards import ModelType
-from dynamo.worker.canary import Verdict, judge, make_canary, openai_body
+from dynamo.worker.canary import Verdict, judge
+from dynamo.worker.canary_request import make_canary, openai_body
 from dynamo.worker.ports import EngineFacts
 
 

@@ -432,7 +432,7 @@ SCRATCHED = with_(
                 [a_container(name="sidecar-frontend")],
             ),
             f"{DECODE}.frontendSidecar",
-            "an object of 1 fields",
+            "an object of 1 field",
             "one of the two",
         ),
     ],

@@ -125,7 +125,7 @@ def nodes(**requirement: Any) -> dict[str, Any]:
         ),
         wrong("operator", nodes(operator="in"), f"{NODES}[0].matchExpressions[0].operator", '"in"', "In"),
         wrong("no-values", nodes(values=[]), f"{NODES}[0].matchExpressions[0].values", "an empty list", "one value"),
-        wrong("values", nodes(operator="Exists"), f"{NODES}[0].matchExpressions[0].values", "1 items", "nothing"),
+        wrong("values", nodes(operator="Exists"), f"{NODES}[0].matchExpressions[0].values", "1 item", "nothing"),
         wrong(
             "spread",
             beta(f"{POD}.topologySpreadConstraints", [{**SPREAD, "maxSkew": 0}]),

@@ -99,7 +99,7 @@ GROVE = Context(has_grove=True)
             "component-topology-without-graph's",
             beta(f"{WORKER}.topologyConstraint", {"packDomain": "rack"}),
             f"{WORKER}.topologyConstraint",
-            "an object of 1 fields",
+            "an object of 1 field",
             "spec.topologyConstraint",
             GROVE,
         ),

@@ -186,7 +186,7 @@ def test_an_override_needs_grove(place: str) -> None:
             "pack-of-nothing",
             graph(ONE, an_override({"topologyConstraint": {"pack": {"required": None}}})),
             f"{ONE}.value.topologyConstraint.pack",
-            "an object of 1 fields",
+            "an object of 1 field",
             "required, preferred",
             GROVE,
         ),

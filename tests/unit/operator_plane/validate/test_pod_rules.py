@@ -56,7 +56,7 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
                 f"{MAIN}.env", [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]
             ),
             f"{MAIN}.env[0].valueFrom",
-            "an object of 1 fields",
+            "an object of 1 field",
             "one of value, valueFrom",
         ),
         wrong(
@@ -97,7 +97,7 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
             "probe-without-handler",
             beta(f"{MAIN}.readinessProbe", {"periodSeconds": 5}),
             f"{MAIN}.readinessProbe",
-            "an object of 1 fields",
+            "an object of 1 field",
             "one of exec, httpGet, tcpSocket, grpc",
         ),
         wrong(
