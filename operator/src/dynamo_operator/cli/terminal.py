@@ -1,10 +1,12 @@
 """Colours, only on a terminal and never with NO_COLOR, and plain aligned columns.
 
-Lines are as long as what they say: whoever reads a pipe, or copies a name, wants it whole. Called by the commands.
+Lines are as long as what they say: whoever reads a pipe, or copies a name, wants it whole. Only a screen that is drawn
+again and again holds what fits on it. Called by the commands.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -42,6 +44,24 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]], paint: Paint
     return [_line([paint(text, "bold") for text in headings], headings, widths)] + [
         _line([paint(text, tone(text)) for text in row], row, widths) for row in rows
     ]
+
+
+def screenful(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], paint: Paint, *, width: int, height: int
+) -> list[str]:
+    """`columns`, of them and of the rows as many as fit; the last line says what did not. A line that wraps, or a table
+    that scrolls, would leave its beginning behind each time the screen is drawn."""
+    sizes = [max(len(row[at]) for row in (headings, *rows)) for at in range(len(headings))]
+    ends = list(itertools.accumulate(sizes, lambda end, size: end + _GAP + size))
+    shown = max(1, sum(end <= width for end in ends))
+    room = max(1, height - 1)
+    kept = rows if shown == len(headings) and len(rows) <= room else rows[: max(1, room - 1)]
+    lines = columns(headings[:shown], [row[:shown] for row in kept], paint)
+    missing = [
+        *([f"{len(rows) - len(kept)} of {len(rows)} rows"] if len(kept) < len(rows) else []),
+        *([f"{', '.join(headings[shown:])}"] if shown < len(headings) else []),
+    ]
+    return [*lines, paint(f"not shown: {'; '.join(missing)}"[:width], "dim")] if missing else lines
 
 
 def tone(text: str) -> str:

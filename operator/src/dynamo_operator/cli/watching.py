@@ -7,6 +7,7 @@ Needs no Prometheus, no shell in a pod and no port of this machine; it needs the
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from dynamo_operator.cli.cluster import Cluster, Forbidden, connect
 from dynamo_operator.cli.listing import graph_named
 from dynamo_operator.cli.target import Target
-from dynamo_operator.cli.terminal import columns, paint_for
+from dynamo_operator.cli.terminal import columns, paint_for, screenful
 from dynamo_operator.cli.views import WORKER_LABELS, is_pod_ready, pod_state
 from dynamo_operator.cli.worker_figures import Reading, WorkerFigures, reading, worker_figures
 from dynamo_operator.kube import Document
@@ -92,7 +93,9 @@ def watch_workers(options: TopOptions, target: Target) -> None:
     if not lines and not is_live:
         raise Refused("there are no workers", "dynamo get dgd -A lists the graphs of all namespaces")
     while is_live:
-        sys.stdout.write(_CLEAR + "\n".join(top_lines(lines)) + "\n")
+        size = shutil.get_terminal_size()
+        shown = screenful(_HEADINGS, _rows(lines), paint_for(sys.stdout), width=size.columns, height=size.lines - 1)
+        sys.stdout.write(_CLEAR + "\n".join(shown) + "\n")
         sys.stdout.flush()
         time.sleep(options.interval_s)
         lines = watch.look()
@@ -104,12 +107,11 @@ def watch_workers(options: TopOptions, target: Target) -> None:
     if options.as_json:
         print(json.dumps([asdict(line) for line in lines], indent=2))
     else:
-        print("\n".join(top_lines(lines)))
+        print("\n".join(columns(_HEADINGS, _rows(lines), paint_for(sys.stdout))))
 
 
-def top_lines(lines: Sequence[WorkerLine]) -> list[str]:
-    rows = [[line.worker, line.component, line.state, *_cells(line.figures)] for line in lines]
-    return columns(_HEADINGS, rows, paint_for(sys.stdout))
+def _rows(lines: Sequence[WorkerLine]) -> list[list[str]]:
+    return [[line.worker, line.component, line.state, *_cells(line.figures)] for line in lines]
 
 
 def metrics_port(pod: Mapping[str, object]) -> int:

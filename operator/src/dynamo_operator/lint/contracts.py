@@ -18,6 +18,7 @@ _BLOCK_SIZE = {
     "trtllm": ("--kv-block-size",),
 }
 _MODEL = ("--served-model-name", "--model-name", "--model", "--model-path")
+_NO_PORT = frozenset({"-1", "0"})  # off, and whichever is free
 _ROUTER_BLOCK_SIZE = ("--router-block-size", "--kv-cache-block-size", "--block-size")
 
 
@@ -95,6 +96,10 @@ def planner(graph: Graph, found: Launches) -> Iterator[Finding]:
     if graph.metadata_annotations.get("nvidia.com/enable-metrics") == "false":
         path = "metadata.annotations[nvidia.com/enable-metrics]"
         yield works_badly("planner", path, "metrics are off, and a Prometheus that the planner may ask has none")
+    for worker in workers(found):
+        if worker.env.get("DYN_SYSTEM_PORT", "").strip() in _NO_PORT:
+            message = "the worker has no metrics page at all with this DYN_SYSTEM_PORT, or one where nobody looks"
+            yield works_badly("planner", f"{worker.path}.env", message)
     for at, each in enumerate(found):
         if each.component.is_worker and not each.component.has_scaling_adapter:
             message = "without an adapter the planner edits the graph itself, and the next kubectl apply undoes it"

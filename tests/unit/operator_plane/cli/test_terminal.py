@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from dynamo_operator.cli.terminal import columns, paint_for, tone
+from dynamo_operator.cli.terminal import columns, paint_for, plain, screenful, tone
 
 
 class Screen(io.StringIO):
@@ -37,6 +37,23 @@ def test_columns_are_aligned_and_never_cut() -> None:
         f"{'x' * 90}   1",
         f"y{' ' * 92}2",
     ]
+
+
+HEADINGS, ROWS = ("NAME", "STATE", "KV USE"), [("w-1", "Running", "7%"), ("w-2", "Running", "9%")]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "lines"),
+    [
+        pytest.param(80, 24, columns(HEADINGS, ROWS), id="all-fits"),
+        pytest.param(23, 3, columns(HEADINGS, ROWS), id="to-the-last-cell"),
+        pytest.param(22, 24, ["NAME   STATE", "w-1    Running", "w-2    Running", "not shown: KV USE"], id="narrow"),
+        pytest.param(80, 2, ["NAME   STATE     KV USE", "w-1    Running   7%", "not shown: 1 of 2 rows"], id="low"),
+        pytest.param(3, 1, ["NAME", "w-1", "not"], id="hardly-a-screen"),
+    ],
+)
+def test_a_screen_holds_what_fits_and_says_what_does_not(width: int, height: int, lines: list[str]) -> None:
+    assert screenful(HEADINGS, ROWS, plain, width=width, height=height) == lines
 
 
 @pytest.mark.parametrize(

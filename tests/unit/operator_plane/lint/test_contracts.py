@@ -39,6 +39,9 @@ VLLM = ("-m", "dynamo.vllm", "--model", "m")
 ONE_GPU = {"resources": gpus(1)}
 ARGS = "podTemplate.spec.containers[0].args"
 LIMITS = "spec.components[0].podTemplate.spec.containers[0].resources.limits"
+ENV = "podTemplate.spec.containers[0].env"
+PAGELESS = [{"name": "DYN_SYSTEM_PORT", "value": "-1"}]
+PAGE_ELSEWHERE = [{"name": "DYN_SYSTEM_PORT", "value": "8081"}]
 EVENTS_OFF = '{"enable_kv_cache_events": false, "publisher": "zmq"}'
 
 
@@ -187,6 +190,16 @@ EVENTS_OFF = '{"enable_kv_cache_events": false, "publisher": "zmq"}'
             [a_component("pl", "planner", "-m", "dynamo.planner")],
             [("planner", "spec.components[0]", False), ("planner", "spec.components[0]", False)],
             id="planner-alone",
+        ),
+        pytest.param(
+            [
+                a_component("f", "frontend"),
+                a_component("w", "worker", *VLLM, env=PAGELESS, scalingAdapter={}, **ONE_GPU),
+                a_component("v", "worker", *VLLM, env=PAGE_ELSEWHERE, scalingAdapter={}, **ONE_GPU),
+                a_component("pl", "planner", "-m", "dynamo.planner"),
+            ],
+            [("planner", f"spec.components[1].{ENV}", False)],
+            id="planner-without-a-metrics-page",
         ),
         pytest.param(
             [
