@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(f"dynamo_operator: {error}", file=sys.stderr)
         return 2
     start_logging(settings.logging.level, settings.logging.format)
+    for warning in settings.warnings:
+        log.warning("setting_without_effect reason=%r", warning)
     try:
         uvloop.run(operate(settings, access, own_process()))
     except ServiceEnded as error:

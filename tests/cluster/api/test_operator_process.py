@@ -59,9 +59,10 @@ def deployments(cluster: ApiCluster, namespace: str) -> int:
 def test_a_graph_gets_its_objects_and_the_lease_is_given_back(
     start: Start, api_cluster: ApiCluster, api_namespace: str
 ) -> None:
-    operator = start(**restricted(api_namespace))
+    operator = start(**restricted(api_namespace), checkpoint={"enabled": True})
     until(operator.is_ready, operator)
     until(operator.is_leading, operator)
+    assert "checkpoints are not served" in operator.said()
     graph = a_graph(api_namespace)
     main = {"name": "main", "image": "dynamo/frontend:1.5.0"}
     graph["spec"]["components"][0]["podTemplate"] = {"spec": {"containers": [main]}}

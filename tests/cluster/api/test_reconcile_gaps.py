@@ -109,7 +109,7 @@ async def test_an_object_that_somebody_made_since_we_looked_stays_theirs(
     assert kept.resource_version == made[0]["metadata"]["resourceVersion"]
     assert kept.applied == {}
     whose = "belongs to ConfigMap mine" if is_owned else "has no owner"
-    sentence = f"Service g-frontend exists and {whose}; delete or rename it, or rename the graph"
+    sentence = f"Service g-frontend exists and {whose}; delete or rename it, or give yours another name"
     assert stage.status()["state"] == "failed"
     assert sentence in stage.status()["conditions"][0]["message"]
     assert [(each.reason, each.message) for each in stage.told] == [("OwnershipConflict", sentence)]

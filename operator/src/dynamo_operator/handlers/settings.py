@@ -178,6 +178,12 @@ class Settings(_Group, frozen=True):
     security: Mapping[str, Any] = {}
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is set and has no effect."""
+        found = "checkpoint.enabled: found true; checkpoints are not served, and graphs that ask for them are refused"
+        return (found,) if self.checkpoint.enabled else ()
+
+    @property
     def service_env(self) -> dict[str, str]:
         """What main containers are told of the cluster's services."""
         addresses = {

@@ -65,7 +65,7 @@ async def test_what_somebody_made_since_we_looked_is_not_taken_over(
     done = await carry_out(kube, seen, graph, intents([ours(graph, a="1")], "shop"))
 
     assert await kube.get(MAP) == before
-    assert done.conflicts == {MAP: f"ConfigMap m exists and {whose}; delete or rename it, or rename the graph"}
+    assert done.conflicts == {MAP: f"ConfigMap m exists and {whose}; delete or rename it, or give yours another name"}
 
 
 async def test_what_somebody_put_in_the_place_of_ours_is_not_taken_over() -> None:
