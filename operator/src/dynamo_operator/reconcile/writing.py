@@ -158,4 +158,5 @@ def _conflict(intent: Intent, live: Live | None) -> str:
     owners = (live.document["metadata"].get("ownerReferences") if live else None) or ()
     controller: Mapping[str, str] | None = next((each for each in owners if each.get("controller")), None)
     whose = f"belongs to {controller['kind']} {controller['name']}" if controller else "has no owner"
-    return f"{intent.ref.kind.name} {intent.ref.name} exists and {whose}; delete or rename it, or give yours another name"
+    what = f"{intent.ref.kind.name} {intent.ref.name}"
+    return f"{what} exists and {whose}; delete or rename it, or give yours another name"
