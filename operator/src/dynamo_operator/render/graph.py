@@ -89,9 +89,9 @@ def _gang(graph: Graph, deployments: Sequence[ComponentDeployment], context: Ren
         document
         for each in deployments
         for document in (
-            *render_grove_service(each, context),
+            *render_grove_service(graph, each, context),
             *render_model_service(each),
-            *render_ingress(each, context),
+            *(render_ingress(each, context) if each.component.type is ComponentType.FRONTEND else ()),
         )
     ]
     return [render_pod_clique_set(graph, deployments, context), *offered]

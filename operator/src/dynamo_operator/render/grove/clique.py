@@ -11,7 +11,7 @@ from dynamo_operator.render import names
 from dynamo_operator.render.context import RenderContext
 from dynamo_operator.render.environment import discovery_backend
 from dynamo_operator.render.grove.hosts import hosts_of
-from dynamo_operator.render.grove.metadata import written_annotations
+from dynamo_operator.render.grove.metadata import with_services_words
 from dynamo_operator.render.grove.names import clique_names, has_scaling_group
 from dynamo_operator.render.grove.topology import component_topology, overridden
 from dynamo_operator.render.multinode import Node, Role, needs_key_pair
@@ -29,19 +29,20 @@ def render_cliques(graph: Graph, deployment: ComponentDeployment, context: Rende
     """The component's clique, or its leader's and its workers'; raises RenderError for what Grove cannot run."""
     component = deployment.component
     if component.node_count > 1:
-        cliques = list(_group(deployment, context))
+        cliques = list(_group(graph, deployment, context))
     elif has_scaling_group(component):
-        cliques = [_clique(component.name.lower(), deployment, context, replicas=1, least=1)]
+        cliques = [_clique(component.name.lower(), graph, deployment, context, replicas=1, least=1)]
     else:
         least = component.gang.min_available or 1
-        clique = _clique(component.name.lower(), deployment, context, replicas=component.replicas, least=least)
+        name, replicas = component.name.lower(), component.replicas
+        clique = _clique(name, graph, deployment, context, replicas=replicas, least=least)
         clique |= component_topology(component.gang, graph.gang)
         override = component.gang.override
         cliques = [overridden(clique, override, POD_CLIQUE, component.name)]
     return [_scheduled(clique, graph, context) for clique in cliques]
 
 
-def _group(deployment: ComponentDeployment, context: RenderContext) -> Iterator[Document]:
+def _group(graph: Graph, deployment: ComponentDeployment, context: RenderContext) -> Iterator[Document]:
     """One replica of a multinode component: collective operations need every node, so none may be missing."""
     component = deployment.component
     leader_name, worker_name = clique_names(component)
@@ -51,7 +52,7 @@ def _group(deployment: ComponentDeployment, context: RenderContext) -> Iterator[
         (Role.WORKER, worker_name, component.node_count - 1),
     ):
         node = Node(role, component.node_count, hosts)
-        clique = _clique(name, deployment, context, replicas=nodes, least=nodes, node=node)
+        clique = _clique(name, graph, deployment, context, replicas=nodes, least=nodes, node=node)
         if node.is_leader and needs_key_pair(deployment):
             # The launcher on the leader logs in to the workers at once.
             clique["spec"]["startsAfter"] = [worker_name]
@@ -61,6 +62,7 @@ def _group(deployment: ComponentDeployment, context: RenderContext) -> Iterator[
 
 def _clique(
     name: str,
+    graph: Graph,
     deployment: ComponentDeployment,
     context: RenderContext,
     *,
@@ -69,11 +71,14 @@ def _clique(
     node: Node | None = None,
 ) -> Document:
     pods = pod_template(deployment, context, node)
+    component = deployment.component
     # The pods' annotations also carry what a component deployment carries on the other pathway.
-    annotations = {**written_annotations(deployment), names.DISCOVERY_BACKEND: discovery_backend(deployment, context)}
+    template = (component.pod_template.get("metadata") or {}).get("annotations") or {}
+    annotations = with_services_words({**component.preserved.annotations, **template}, graph, deployment, "annotations")
+    annotations[names.DISCOVERY_BACKEND] = discovery_backend(deployment, context)
     return {
         "name": name,
-        "labels": pods["metadata"]["labels"],
+        "labels": with_services_words(pods["metadata"]["labels"], graph, deployment, "labels"),
         "annotations": annotations,
         "spec": {"roleName": name, "replicas": replicas, "minAvailable": least, "podSpec": pods["spec"]},
     }
