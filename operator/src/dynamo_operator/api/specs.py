@@ -152,6 +152,11 @@ class ComponentDeployment:
     graph_name: str | None
 
     @property
+    def engine(self) -> str | None:
+        """The framework that its pods are started for; components of other types run as written."""
+        return self.backend_framework if self.component.is_worker else None
+
+    @property
     def parent_name(self) -> str:
         """The graph it belongs to, or its own name where it was created on its own."""
         return self.graph_name or self.name

@@ -9,15 +9,15 @@ from dynamo_operator.api.engines import engines_of
 from dynamo_operator.render.errors import RenderError
 
 
-def backend_frameworks(graph: Graph) -> Mapping[str, str | None]:
+def backend_frameworks(graph: Graph, *, shares: bool = True) -> Mapping[str, str | None]:
     """Framework by component name; None where nothing names one, as with custom workers and the mocker.
 
-    Components that run no engine take the graph's, which is the first one found where none is stated.
+    Components that run no engine take the graph's, which is the first one found where none is stated and `shares`.
     Raises RenderError where a command contradicts what the graph states, or starts several engines and none is stated.
     """
     stated = graph.backend_framework
     found = {component.name: _found_in_command(component, stated) for component in graph.components}
-    common = stated or next(filter(None, found.values()), None)
+    common = stated or (next(filter(None, found.values()), None) if shares else None)
     return {name: framework or common for name, framework in found.items()}
 
 

@@ -34,7 +34,8 @@ def component_deployments(graph: Graph, context: RenderContext) -> tuple[Compone
     """
     if graph.has_kv_transfer_policy:
         raise RenderError(graph.name, "experimental.kvTransferPolicy is set", "it is not supported yet")
-    frameworks = backend_frameworks(graph)
+    # A component deployment names the engine of its whole graph; a clique's pods are what their own command runs.
+    frameworks = backend_frameworks(graph, shares=not uses_grove(graph, context))
     hash8 = worker_hash(graph)
     return tuple(
         _expanded(graph, each, context, frameworks[each.name], hash8 if each.is_worker else None)

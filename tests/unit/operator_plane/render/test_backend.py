@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.render.backend import backend_frameworks
-from tests.unit.operator_plane.render.factories import a_component, a_graph
+from tests.unit.operator_plane.render.factories import a_clique, a_component, a_graph
 
 
 def _runs(name: str, type_: str, *words: str) -> dict[str, Any]:
@@ -52,3 +52,16 @@ def test_the_engine_is_stated_or_found(
 ) -> None:
     spec = {"backendFramework": stated} if stated else {}
     assert backend_frameworks(a_graph(*components, **spec)) == expected
+
+
+def test_on_grove_a_command_of_nobody_known_runs_as_written() -> None:
+    """Where a component has its own document, that names the engine of the whole graph; a clique has none."""
+    several: dict[str, Any] = {"multinode": {"nodeCount": 2}}
+    graph = a_graph(
+        _runs("Known", "worker", "python3", "-m", "dynamo.sglang"), {**_runs("Own", "worker", "run"), **several}
+    )
+    leader, worker = (a_clique(graph, each)["spec"]["podSpec"]["containers"][0] for each in (1, 2))
+    assert (leader["command"], worker["command"]) == (["run"], ["run"])
+    assert "livenessProbe" in worker
+    stated = a_graph({**_runs("Own", "worker", "run"), **several}, backendFramework="sglang")
+    assert "livenessProbe" not in a_clique(stated, 1)["spec"]["podSpec"]["containers"][0]

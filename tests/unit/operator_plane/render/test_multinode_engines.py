@@ -137,3 +137,18 @@ def test_newer_graphs_are_told_their_place_first(version: str, spec: Document) -
 def test_older_graphs_are_not_told_their_place() -> None:
     env = main_of(several_nodes("sglang"), LEADER)["env"]
     assert not [each for each in env if each["name"] in PLACE]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])
+def test_only_workers_are_spread_by_their_engine(engine: str) -> None:
+    """What else runs on several nodes runs as written, whatever engine the graph states."""
+    component = several_nodes(engine, "--tensor-parallel-size", "16", type_=None)
+    pods = [template(component, role, backendFramework=engine)["spec"] for role in (LEADER, WORKER)]
+    for pod in pods:
+        (main,) = pod["containers"]
+        assert (main["command"], main["args"]) == (
+            ["python3", "-m", f"dynamo.{engine}"],
+            ["--tensor-parallel-size", "16"],
+        )
+        assert "initContainers" not in pod
+        assert [volume["name"] for volume in pod["volumes"]] == ["shared-memory"]

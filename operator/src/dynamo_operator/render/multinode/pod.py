@@ -30,7 +30,7 @@ def multinode_pod(
     """The pod of this node; raises RenderError for sizes or GPUs that cannot be read."""
     main, *others = pod["containers"]
     changed = {**pod, "containers": [multinode_container(main, deployment, context, node), *others]}
-    match deployment.backend_framework:
+    match deployment.engine:
         case "vllm":
             return _waiting(changed, main, deployment, node)
         case "trtllm":
@@ -44,7 +44,7 @@ def multinode_container(
 ) -> Container:
     """The main container of this node: its engine's flags or launch script, its place, its probes."""
     placed = _with_place(main, deployment, node)
-    match deployment.backend_framework:
+    match deployment.engine:
         case "vllm":
             return _probed(vllm_container(placed, deployment, node), node)
         case "sglang":
@@ -58,12 +58,12 @@ def multinode_container(
 
 def serves_on_every_node(deployment: ComponentDeployment, main: Container) -> bool:
     """Whether workers take requests of their own, as with data parallelism; else only the leader does."""
-    return deployment.backend_framework == "vllm" and vllm_launch(deployment, main) is Launch.DATA_PARALLEL
+    return deployment.engine == "vllm" and vllm_launch(deployment, main) is Launch.DATA_PARALLEL
 
 
 def needs_key_pair(deployment: ComponentDeployment) -> bool:
     """Whether the pods mount the Secret `RenderContext.mpi_secret_name`, which has to be in their namespace."""
-    return deployment.component.node_count > 1 and deployment.backend_framework == "trtllm"
+    return deployment.component.node_count > 1 and deployment.engine == "trtllm"
 
 
 def _probed(container: Container, node: Node) -> Container:
