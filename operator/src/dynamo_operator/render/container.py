@@ -24,6 +24,7 @@ SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 - the mount point that engines' sh
 EPP_CONFIG_VOLUME = "epp-config"
 _NONZERO = re.compile(r"\+?[0.]*[1-9]")
 EPP_CACHE_VOLUME = "hf-cache"
+PROBE_HANDLERS = ("exec", "grpc", "tcpSocket")  # beside httpGet, which all defaults use
 
 
 def main_container(deployment: ComponentDeployment, context: RenderContext) -> Container:
@@ -49,11 +50,27 @@ def other_containers(deployment: ComponentDeployment, context: RenderContext, ma
             component.name, f"frontendSidecar is {sidecar!r}", "it must name another container of the pod"
         )
     return [
-        _with_mounts_of(main, _laid_over(deployment, context, ComponentType.FRONTEND, each))
+        _with_mounts_of(main, _frontend_beside(deployment, context, each))
         if each.get("name") == sidecar
         else thaw(each)
         for each in others
     ]
+
+
+def _frontend_beside(deployment: ComponentDeployment, context: RenderContext, written: JsonObject) -> Container:
+    """A sidecar with a frontend's defaults; its probes are laid over the default ones, unlike the main container's."""
+    probes = default_probes(ComponentType.FRONTEND, runtime_version(deployment.component))
+    laid = {name: _probe_over(probe, written[name]) for name, probe in probes.items() if written.get(name)}
+    return _laid_over(deployment, context, ComponentType.FRONTEND, {**written, **laid})
+
+
+def _probe_over(default: dict[str, Any], written: JsonObject) -> dict[str, Any]:
+    """The probe with what it leaves out; a probe asks in one way, so another handler replaces the default's."""
+    if any(handler in written for handler in PROBE_HANDLERS):
+        default = {key: value for key, value in default.items() if key != "httpGet"}
+        return {**default, **thaw(written)}
+    request = {**default["httpGet"], **(thaw(written.get("httpGet")) or {})}
+    return {**default, **thaw(written), "httpGet": request}
 
 
 def _with_mounts_of(main: Container, sidecar: Container) -> Container:

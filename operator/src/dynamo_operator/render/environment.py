@@ -22,6 +22,8 @@ SYSTEM_PORT = 9090
 NIXL_PORT = 19090
 PLANNER_METRICS_PORT = 9085
 FORWARD_PASS_PORT = 20380
+VLLM_CACHE_PATH = CACHE_PATHS["vllm"]
+CACHE_ROOT = "VLLM_CACHE_ROOT"
 
 _REFERENCE = re.compile(r"\$\(([^)]+)\)")
 
@@ -50,6 +52,18 @@ def merged(defaults: Iterable[JsonObject], chosen: Iterable[JsonObject]) -> list
     for name in sorted(by_name):
         _place(name, by_name, ordered, ())
     return list(ordered.values())
+
+
+def with_cache_root(env: list[EnvVar], deployment: ComponentDeployment) -> list[EnvVar]:
+    """The complete environment of a main container, and where vLLM's compilation cache is unless the user says where.
+
+    Last, as upstream adds it, so that a take-over changes nothing; or before the first entry that refers to it.
+    """
+    cache = deployment.component.compilation_cache
+    if cache is None or deployment.engine != "vllm" or any(each["name"] == CACHE_ROOT for each in env):
+        return env
+    place = next((at for at, each in enumerate(env) if f"$({CACHE_ROOT})" in str(each.get("value"))), len(env))
+    return [*env[:place], {"name": CACHE_ROOT, "value": cache.mount_path or VLLM_CACHE_PATH}, *env[place:]]
 
 
 def discovery_mode(deployment: ComponentDeployment) -> str:
@@ -127,13 +141,7 @@ def _worker(deployment: ComponentDeployment) -> dict[str, str]:
         env["DYN_HEALTH_CHECK_ENABLED"] = "false"
     if hash8 := deployment.labels.get(names.WORKER_HASH):
         env["DYN_NAMESPACE_WORKER_SUFFIX"] = hash8
-    cache = deployment.component.compilation_cache
-    if cache is not None and deployment.backend_framework == "vllm":
-        env["VLLM_CACHE_ROOT"] = cache.mount_path or VLLM_CACHE_PATH
     return env
-
-
-VLLM_CACHE_PATH = CACHE_PATHS["vllm"]
 
 
 def _pod_fields() -> list[EnvVar]:

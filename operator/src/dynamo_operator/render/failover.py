@@ -93,6 +93,8 @@ def _with_flags(container: Container, flags: Sequence[str]) -> Container:
 
 
 def _on_port(probe: dict[str, Any], port: str) -> dict[str, Any]:
-    if (probe.get("httpGet") or {}).get("port") not in ("system", SYSTEM_PORT):
+    """The probe on the engine's own port; a number of the user's stays, while no other name than `port` is left."""
+    asked = (probe.get("httpGet") or {}).get("port")
+    if asked is None or (isinstance(asked, int) and asked != SYSTEM_PORT):
         return probe
     return {**probe, "httpGet": {**probe["httpGet"], "port": port}}

@@ -14,7 +14,7 @@ from dynamo_operator.render.container import (
     other_containers,
 )
 from dynamo_operator.render.context import RenderContext
-from dynamo_operator.render.environment import discovery_backend
+from dynamo_operator.render.environment import discovery_backend, with_cache_root
 from dynamo_operator.render.epp import epp_volumes
 from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.gpu_memory import with_gpu_memory
@@ -112,6 +112,7 @@ def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Nod
     _add_pull_secrets(pod, deployment, context)
     if node is not None:
         pod = multinode_pod(pod, deployment, context, node)
+    pod["containers"][0]["env"] = with_cache_root(pod["containers"][0]["env"], deployment)
     if "volumes" in pod:
         pod["volumes"] = _in_order_of_mounts(pod["volumes"], pod["containers"][0])
     pod = with_gpu_memory(pod, deployment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,6 +162,56 @@ def test_a_compilation_cache_needs_a_path_where_the_engine_has_no_usual_place() 
         main_container(graph)
     graph = a_graph(a_component(compilationCache=cache, main={"command": ["python3", "-m", "dynamo.vllm"]}))
     assert env_of(main_container(graph))["VLLM_CACHE_ROOT"] == "/root/.cache/vllm"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "order"),
+    [
+        pytest.param({"VLLM_USE_V1": "1", "ZED": "z"}, ["VLLM_USE_V1", "ZED", "VLLM_CACHE_ROOT"], id="last"),
+        pytest.param({"ZED": "$(VLLM_CACHE_ROOT)/z"}, ["VLLM_CACHE_ROOT", "ZED"], id="before-who-refers-to-it"),
+        pytest.param({"VLLM_CACHE_ROOT": "/mine", "ZED": "z"}, ["VLLM_CACHE_ROOT", "ZED"], id="the-users-own"),
+    ],
+)
+def test_the_caches_variable_is_added_to_a_complete_environment(chosen: dict[str, str], order: list[str]) -> None:
+    env = [{"name": name, "value": value} for name, value in chosen.items()]
+    main = {"command": ["python3", "-m", "dynamo.vllm"], "env": env}
+    found = env_of(
+        main_container(a_graph(a_component(main=main, compilationCache={"pvcName": "c", "mountPath": "/c"})))
+    )
+    assert [name for name in found if name in order] == order
+    assert found["VLLM_CACHE_ROOT"] == chosen.get("VLLM_CACHE_ROOT", "/c")
+
+
+def _front(**fields: object) -> dict[str, Any]:
+    component = a_component(frontendSidecar="front")
+    component["podTemplate"]["spec"]["containers"].append({"name": "front", "image": "front:1.5.0", **fields})
+    front: dict[str, Any] = pod_spec(a_graph(component))["containers"][1]
+    return front
+
+
+def test_a_probe_of_a_frontend_sidecar_is_laid_over_the_default() -> None:
+    probe = {"httpGet": {"path": "/ready"}, "periodSeconds": 5}
+    front = _front(readinessProbe=probe)
+    assert front["readinessProbe"] == {
+        "httpGet": {"path": "/ready", "port": "http"},
+        "initialDelaySeconds": 10,
+        "periodSeconds": 5,
+        "timeoutSeconds": 3,
+        "failureThreshold": 3,
+    }
+    assert front["livenessProbe"]["httpGet"] == {"path": "/live", "port": "http"}
+
+
+def test_a_probe_of_a_frontend_sidecar_has_one_handler_and_its_own_port() -> None:
+    handler = {"exec": {"command": ["true"]}}
+    assert _front(readinessProbe=handler)["readinessProbe"] == {
+        **handler,
+        "initialDelaySeconds": 10,
+        "periodSeconds": 10,
+        "timeoutSeconds": 3,
+        "failureThreshold": 3,
+    }
+    assert _front(livenessProbe={"httpGet": {"port": 1234}})["livenessProbe"]["httpGet"]["port"] == 1234
 
 
 def test_a_frontend_sidecar_that_does_not_exist_is_refused() -> None:

@@ -57,6 +57,13 @@ def test_a_probe_of_the_users_keeps_its_port() -> None:
     assert all(engine["livenessProbe"] == probe for engine in _engines(livenessProbe=probe))
 
 
+def test_a_probe_of_the_users_finds_the_engines_port_where_its_own_name_is_gone() -> None:
+    """Engines of one pod have no other port than their system port, so no other name can be found."""
+    health = {"containerPort": 9191, "name": "health"}
+    engines = _engines(ports=[health], readinessProbe={"httpGet": {"path": "/x", "port": "health"}})
+    assert [engine["readinessProbe"]["httpGet"]["port"] for engine in engines] == ["system-0", "system-1"]
+
+
 def test_engines_of_a_node_that_serves_nothing_have_no_probes() -> None:
     part = a_component(main={**GPUS, "command": ["run"]}, multinode={}, experimental=SHARED)
     (group,) = rendered(a_graph(part, backendFramework="sglang"), "LeaderWorkerSet", has_leader_worker_sets=True)
