@@ -8,13 +8,14 @@ Ban: knows no annotation. Callers: podtemplate.py, keep_alpha.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dynamo_operator.convert.documents import Document, entries, mapping, pick, same, text
 
 GPU_RESOURCE = "nvidia.com/gpu"
+_HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
 _NAMED = {"cpu": "cpu", "memory": "memory", GPU_RESOURCE: "gpu"}
 
 Value: TypeAlias = Any
@@ -67,7 +68,21 @@ def split_resources(value: Value) -> tuple[Value, Value]:
 
 
 def join_probe(dedicated: Value, own: Value) -> Value:
-    return own or dedicated
+    """What the container says over what the service says, field by field; one handler, the container's if it has one.
+
+    A zero of the container's says nothing here: Go's merge, which this follows, cannot tell it from an absent field.
+    """
+    if not own or not dedicated:
+        return own or dedicated
+    theirs = mapping(own, "extraPodSpec.mainContainer probe")
+    merged = mapping(dedicated, "probe")
+    if any(theirs.get(handler) for handler in _HANDLERS):
+        merged = {key: value for key, value in merged.items() if key not in _HANDLERS or theirs.get(key)}
+    for key, value in theirs.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        if value or key not in merged:
+            merged[key] = {**merged[key], **value} if both else value
+    return merged
 
 
 def join_mounts(dedicated: Value, own: Value) -> Value:

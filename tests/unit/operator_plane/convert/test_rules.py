@@ -140,6 +140,23 @@ UPWARDS = [
         id="container-fields-win",
     ),
     pytest.param(
+        {
+            "livenessProbe": {"httpGet": {"path": "/live", "port": 9090}, "periodSeconds": 7, "timeoutSeconds": 4},
+            "readinessProbe": {"exec": {"command": ["true"]}, "initialDelaySeconds": 5, "periodSeconds": 9},
+            "extraPodSpec": {
+                "mainContainer": {
+                    "livenessProbe": {"httpGet": {"path": "/ok"}, "periodSeconds": 3, "timeoutSeconds": 0},
+                    "readinessProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 2},
+                }
+            },
+        },
+        pod(
+            livenessProbe={"httpGet": {"path": "/ok", "port": 9090}, "periodSeconds": 3, "timeoutSeconds": 4},
+            readinessProbe={"tcpSocket": {"port": 1}, "initialDelaySeconds": 5, "periodSeconds": 2},
+        ),
+        id="a-probe-of-both-is-merged-and-asks-in-one-way",
+    ),
+    pytest.param(
         {"frontendSidecar": {"image": "f:1", "args": ["a"], "envs": [{"name": "A"}], "envFromSecret": "s"}},
         {
             "podTemplate": {
