@@ -185,6 +185,16 @@ def test_v1alpha1_service_becomes(alpha: dict[str, Any], beta: dict[str, Any]) -
     assert component(alpha) == beta
 
 
+def test_a_probe_written_in_both_places_asks_in_one_way() -> None:
+    request = {"httpGet": {"path": "/live", "port": "system"}, "periodSeconds": 7}
+    told = {"livenessProbe": request, "readinessProbe": request}
+    own = {"livenessProbe": {"tcpSocket": {"port": 1}}, "readinessProbe": {"httpGet": {"port": 1234}}}
+    assert component({**told, "extraPodSpec": {"mainContainer": own}}) == pod(
+        livenessProbe={"tcpSocket": {"port": 1}, "periodSeconds": 7},
+        readinessProbe={"httpGet": {"path": "/live", "port": 1234}, "periodSeconds": 7},
+    )
+
+
 DOWNWARDS = [
     pytest.param(
         pod(envFrom=[{"secretRef": {"name": "s"}}]),

@@ -74,7 +74,13 @@ def test_only_frontends_have_an_ingress() -> None:
     assert not rendered(_from_v1alpha1(a_component(), ingress), "Ingress", has_grove=True)
 
 
-def test_metrics_of_one_component_can_be_switched_off() -> None:
-    off = {"metadata": {"annotations": {"nvidia.com/enable-metrics": "false"}}}
-    graph = a_graph(a_component("A"), a_component("B", template=off))
-    assert ["nvidia.com/metrics-enabled" in a_clique(graph, each)["labels"] for each in (0, 1)] == [True, False]
+@pytest.mark.parametrize(
+    ("switch", "value", "label"),
+    [
+        pytest.param("nvidia.com/enable-metrics", "false", "nvidia.com/metrics-enabled", id="metrics"),
+        pytest.param("nvidia.com/dynamo-discovery-backend", "etcd", "nvidia.com/dynamo-discovery-enabled", id="found"),
+    ],
+)
+def test_what_one_component_switches_off_is_off_for_it_alone(switch: str, value: str, label: str) -> None:
+    graph = a_graph(a_component("A"), a_component("B", template={"metadata": {"annotations": {switch: value}}}))
+    assert [label in a_clique(graph, each)["labels"] for each in (0, 1)] == [True, False]

@@ -17,7 +17,9 @@ from tests.shared import shared
 from tests.unit.operator_plane.render import (
     test_backend,
     test_containers,
+    test_failover,
     test_grove,
+    test_grove_metadata,
     test_grove_placement,
     test_ingress,
     test_leader_worker_set,
@@ -322,7 +324,9 @@ def test_each_difference_without_a_manifest_is_held_by_a_test() -> None:
     modules = (
         test_backend,
         test_containers,
+        test_failover,
         test_grove,
+        test_grove_metadata,
         test_grove_placement,
         test_ingress,
         test_leader_worker_set,
