@@ -5,6 +5,7 @@ All engines share one GPU memory service, so that a standby takes over without l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ NIXL_SIDE_CHANNEL_PORT = 5600
 KV_EVENT_PORT = 20080
 MASTER_PORT = 29500
 MASTER_PORT_STEP = 100  # an engine may use some ports above its own
+MASTER_PORT_FLAG = "--master-port"
+_GIVEN_PORT = re.compile(rf"(?<![\w-])({MASTER_PORT_FLAG}[= ]\s*)(\d+)")
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _SHELLS = ("sh", "bash")
@@ -37,13 +40,14 @@ def engines(main: Container, deployment: ComponentDeployment) -> list[Container]
     if failover is None:
         return [main]
     is_vllm = deployment.backend_framework == "vllm"
-    return [_engine(main, position, is_vllm=is_vllm) for position in range(1 + failover.shadows)]
+    nodes = deployment.component.node_count
+    return [_engine(main, position, nodes, is_vllm=is_vllm) for position in range(1 + failover.shadows)]
 
 
-def _engine(main: Container, position: int, *, is_vllm: bool) -> Container:
+def _engine(main: Container, position: int, nodes: int, *, is_vllm: bool) -> Container:
     """Engine `position` of the pod, on ports of its own; engine 0 is the one that serves first."""
     port_name = f"system-{position}"
-    own = _environment(position, is_vllm=is_vllm)
+    own = _environment(position, nodes, is_vllm=is_vllm)
     replaced = _REPLACED_ENV | set(own)
     engine = {
         **main,
@@ -56,11 +60,11 @@ def _engine(main: Container, position: int, *, is_vllm: bool) -> Container:
         **{probe: _on_port(main[probe], port_name) for probe in _PROBES if main.get(probe) is not None},
     }
     if position and is_vllm:
-        return _with_flags(engine, ["--master-port", str(MASTER_PORT + MASTER_PORT_STEP * position)])
+        return _with_master_port(engine, position)
     return engine
 
 
-def _environment(position: int, *, is_vllm: bool) -> dict[str, str]:
+def _environment(position: int, nodes: int, *, is_vllm: bool) -> dict[str, str]:
     env = {
         "ENGINE_ID": str(position),
         "CONTAINER_NAME": f"engine-{position}",
@@ -75,8 +79,28 @@ def _environment(position: int, *, is_vllm: bool) -> dict[str, str]:
             "DYN_VLLM_GMS_SHADOW_MODE": "true",
             "VLLM_NIXL_SIDE_CHANNEL_PORT": str(NIXL_SIDE_CHANNEL_PORT + position),
             "DYN_VLLM_KV_EVENT_PORT": str(KV_EVENT_PORT + position),
+            **({"NNODES": str(nodes)} if nodes > 1 else {}),
         }
     return env
+
+
+def _with_master_port(container: Container, position: int) -> Container:
+    """A standby with a master port of its own: above the one that the command gives, or above vLLM's usual one."""
+    step = MASTER_PORT_STEP * position
+    moved = {key: _moved(container[key], step) for key in ("command", "args") if container.get(key)}
+    if all(list(container[key]) == words for key, words in moved.items()):
+        return _with_flags(container, [MASTER_PORT_FLAG, str(MASTER_PORT + step)])
+    return {**container, **moved}
+
+
+def _moved(words: Sequence[str], step: int) -> list[str]:
+    """The words with a master port that they give moved up, also within a script."""
+    return [
+        str(int(word) + step)
+        if before == MASTER_PORT_FLAG and word.isdecimal()
+        else _GIVEN_PORT.sub(lambda found: f"{found[1]}{int(found[2]) + step}", word)
+        for before, word in zip(["", *words], words, strict=False)
+    ]
 
 
 def _with_flags(container: Container, flags: Sequence[str]) -> Container:

@@ -44,6 +44,41 @@ def test_a_standby_gets_a_master_port_of_its_own(
     assert (second["command"], second.get("args")) == (command, args)
 
 
+@pytest.mark.parametrize(
+    ("main", "line"),
+    [
+        pytest.param(
+            {"command": ["run"], "args": ["--master-port", "3000", "-x"]},
+            ["run", "--master-port", "3100", "-x"],
+            id="two-words",
+        ),
+        pytest.param({"command": ["run", "--master-port=3000"]}, ["run", "--master-port=3100"], id="one-word"),
+        pytest.param(
+            {"command": ["sh", "-c"], "args": ["run --master-port 3000 | tee log"]},
+            ["sh", "-c", "run --master-port 3100 | tee log"],
+            id="in-a-script",
+        ),
+    ],
+)
+def test_a_standby_moves_the_master_port_that_the_command_gives(main: dict[str, list[str]], line: list[str]) -> None:
+    first, second = _engines(**main)
+    assert [*first["command"], *first.get("args", [])] == [*main["command"], *main.get("args", [])]
+    assert [*second["command"], *second.get("args", [])] == line
+
+
+def test_engines_of_several_nodes_know_how_many_there_are() -> None:
+    command = {"command": ["python3", "-m", "dynamo.vllm"], "args": ["--tensor-parallel-size", "4"]}
+    part = a_component(main={**GPUS, **command}, multinode={}, experimental=SHARED)
+    (group,) = rendered(a_graph(part), "LeaderWorkerSet", has_leader_worker_sets=True)
+    for role in ("leader", "worker"):
+        first, second = group["spec"]["leaderWorkerTemplate"][f"{role}Template"]["spec"]["containers"]
+        assert [env_of(engine)["NNODES"] for engine in (first, second)] == ["2", "2"]
+        ports = [engine["args"][engine["args"].index("--master-port") + 1] for engine in (first, second)]
+        assert ports == ["29500", "29600"]
+        assert second["args"].count("--master-port") == 1
+    assert "NNODES" not in env_of(_engines()[0])
+
+
 def test_engines_differ_in_every_port_and_share_the_gpus() -> None:
     engines = _engines()
     for name in ("DYN_SYSTEM_PORT", "DYN_FORWARDPASS_METRIC_PORT", "VLLM_NIXL_SIDE_CHANNEL_PORT", "ENGINE_ID"):
