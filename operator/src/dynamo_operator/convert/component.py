@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from dynamo_operator.convert.documents import Document, mapping, pick
 from dynamo_operator.convert.mainfields import compilation_cache
@@ -31,7 +32,7 @@ ALPHA_MULTINODE = ("nodeCount",)
 FEATURES = ("gpuMemoryService", "failover", "checkpoint")
 """v1alpha1 fields of a service that v1beta1 keeps under `experimental`."""
 
-_ROLES = ("prefill", "decode")
+ROLES = ("prefill", "decode")
 # Zero in every spelling of a quantity ("0", "0.0", "0Gi", "0e3"), and an empty text.
 _NOTHING = re.compile(r"[+-]?0*\.?0*(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 
@@ -39,8 +40,8 @@ _NOTHING = re.compile(r"[+-]?0*\.?0*(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 def component_of(service: Document) -> Document:
     """The v1beta1 component of a service, without `name`."""
     component = pick(service, SHARED)
-    component_type = service.get("subComponentType") if is_promoted(service) else service.get("componentType")
-    if component_type not in (None, ""):  # v1alpha1 may spell "no type" as an empty one
+    component_type = type_of(service)
+    if component_type is not None:
         component["type"] = component_type
     if service.get("multinode") is not None:
         component["multinode"] = service["multinode"]
@@ -64,7 +65,7 @@ def service_of(component: Document) -> Document:
     """The v1alpha1 service of a component, without `serviceName`."""
     service = pick(component, SHARED)
     component_type = component.get("type")
-    if component_type in _ROLES:
+    if component_type in ROLES:
         service.update(componentType="worker", subComponentType=component_type)
     elif component_type is not None:
         service["componentType"] = component_type
@@ -79,9 +80,15 @@ def service_of(component: Document) -> Document:
     return {**service, **decompose(component)}
 
 
+def type_of(service: Document) -> Any:
+    """v1beta1's `type` of a service; None for none, which v1alpha1 may spell as an empty text."""
+    written: Any = service.get("subComponentType") if is_promoted(service) else service.get("componentType")
+    return None if written == "" else written
+
+
 def is_promoted(service: Document) -> bool:
     """Whether `subComponentType` becomes v1beta1's `type`."""
-    return service.get("componentType") == "worker" and service.get("subComponentType") in _ROLES
+    return service.get("componentType") == "worker" and service.get("subComponentType") in ROLES
 
 
 def shared_memory_size(shared_memory: Document) -> str | None:

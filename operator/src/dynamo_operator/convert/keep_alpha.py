@@ -12,11 +12,13 @@ from typing import Any
 
 from dynamo_operator.convert.component import (
     FEATURES,
+    ROLES,
     SHARED,
     component_of,
     is_promoted,
     service_of,
     shared_memory_size,
+    type_of,
 )
 from dynamo_operator.convert.documents import Document, entries, mapping, pick, same
 from dynamo_operator.convert.mainfields import MAIN_FIELDS, compilation_cache, join_mounts, mount_key
@@ -51,8 +53,8 @@ def kept(service: Document, component: Document, *, every_origin: bool) -> Kept:
     is how a service that was never v1beta1 is stored.
     """
     sparse = {key: value for key, value in service.items() if key not in _CONVERTED and value is not None}
-    if service.get("componentType") == "":
-        sparse["componentType"] = ""
+    if service.get("componentType") in ("", *ROLES):  # v1beta1's rules would give back another spelling
+        sparse["componentType"] = service["componentType"]
     if service.get("subComponentType") is not None and not is_promoted(service):
         sparse["subComponentType"] = service["subComponentType"]
     for key in _SWITCHED:
@@ -70,10 +72,10 @@ def kept(service: Document, component: Document, *, every_origin: bool) -> Kept:
 def restored(component: Document, kept: Kept) -> Document:
     """The service of `component` with what was kept; without `serviceName`."""
     natural = service_of(component)
-    if kept.exact is not None and same(service_of(component_of(kept.exact)), natural):
+    if kept.exact is not None and _says(component, component_of(kept.exact)):
         return dict(kept.exact)
     sparse = kept.sparse
-    service = {**natural, **_unsayable(natural, sparse)}
+    service = _with_type_words({**natural, **_unsayable(natural, sparse)}, component, sparse)
     size = shared_memory_size(mapping(sparse.get("sharedMemory"), "sharedMemory"))
     if sparse.get("sharedMemory") is not None and same(size, component.get("sharedMemorySize")):
         service["sharedMemory"] = sparse["sharedMemory"]
@@ -81,12 +83,35 @@ def restored(component: Document, kept: Kept) -> Document:
     return _with_origins(service, component, sparse)
 
 
+def _says(component: Document, told: Document) -> bool:
+    """Whether a component says what a service was told as, apart from what no service can say.
+
+    That `service_of` is the same is not enough: it drops which container is the sidecar, and how a volume is mounted.
+    """
+    return (
+        same(service_of(told), service_of(component))
+        and told.get("frontendSidecar") == component.get("frontendSidecar")
+        and same(_mounts(told), _mounts(component))
+    )
+
+
+def _mounts(component: Document) -> Any:
+    return (_main(component) or {}).get("volumeMounts")
+
+
+def _with_type_words(service: Document, component: Document, sparse: Document) -> Document:
+    """`service` with the words of its type as they were written, if they still make the component's type."""
+    words = pick(sparse, ["componentType", "subComponentType"])
+    if "componentType" not in words or type_of(words) != component.get("type"):
+        return service
+    rest = {key: value for key, value in service.items() if key not in ("componentType", "subComponentType")}
+    return {**rest, **words}
+
+
 def _unsayable(natural: Document, sparse: Document) -> Document:
     """Kept fields that v1beta1 has no word for, unless something took their place."""
-    switched = {key: sparse[key] for key in _SWITCHED if sparse.get(key) and not sparse[key].get("enabled")}
+    switched = {key: sparse[key] for key in _SWITCHED if sparse.get(key) is not None and not sparse[key].get("enabled")}
     others = {key: value for key, value in sparse.items() if key not in _CONVERTED}
-    if sparse.get("componentType") == "":
-        others["componentType"] = ""
     if not is_promoted({**natural, **pick(sparse, ["subComponentType"])}):
         others.update(pick(sparse, ["subComponentType"]))
     return {key: value for key, value in {**others, **switched}.items() if key not in natural}
@@ -121,8 +146,7 @@ def _origins(service: Document, natural: Document, *, every_origin: bool) -> Doc
 
 def _with_origins(service: Document, component: Document, sparse: Document) -> Document:
     """`service` with each field of the main container where it was written, if it still says the same."""
-    containers = ((component.get("podTemplate") or {}).get("spec") or {}).get("containers")
-    main = find_container(entries(containers, "podTemplate.spec.containers"), MAIN)
+    main = _main(component)
     if main is None:
         return service
     own, kept_own = _own(service), _own(sparse)
@@ -140,6 +164,11 @@ def _with_origins(service: Document, component: Document, sparse: Document) -> D
     moved = {key: value for key, value in moved.items() if value is not None}
     extra = {key: value for key, value in (moved.get("extraPodSpec") or {}).items() if key != "mainContainer"}
     return _with_extra(moved, {**extra, **({"mainContainer": own} if own else {})})
+
+
+def _main(component: Document) -> Document | None:
+    containers = ((component.get("podTemplate") or {}).get("spec") or {}).get("containers")
+    return find_container(entries(containers, "podTemplate.spec.containers"), MAIN)
 
 
 def _mount_origins(

@@ -112,6 +112,63 @@ def test_promotion_does_not_override_a_type_edited_through_v1beta1() -> None:
     assert to_v1beta1(to_v1alpha1(stored))["spec"] == stored["spec"]
 
 
+WORDS_OF_TYPE = [
+    pytest.param({"componentType": "prefill"}, id="a-role-as-type"),
+    pytest.param({"componentType": "decode", "subComponentType": "other"}, id="a-role-as-type-beside-another-word"),
+    pytest.param({"componentType": "frontend", "subComponentType": "decode"}, id="a-role-without-a-worker"),
+    pytest.param({"componentType": "", "subComponentType": "decode"}, id="a-role-beside-an-empty-type"),
+]
+
+
+@pytest.mark.parametrize("words", WORDS_OF_TYPE)
+def test_words_of_a_type_outlive_an_edit_of_another_field(words: dict[str, str]) -> None:
+    stored = to_v1beta1(alpha_graph(w={**words, "replicas": 1}))
+    stored["spec"]["components"][0]["replicas"] = 2
+
+    assert to_v1alpha1(stored)["spec"]["services"]["w"] == {**words, "replicas": 2}
+
+
+def test_words_of_a_type_give_way_to_an_edited_type() -> None:
+    stored = to_v1beta1(alpha_graph(w={"componentType": "prefill", "subComponentType": "other"}))
+    stored["spec"]["components"][0]["type"] = "decode"
+
+    service = to_v1alpha1(stored)["spec"]["services"]["w"]
+
+    assert service == {"componentType": "worker", "subComponentType": "decode"}
+
+
+def test_a_block_that_switches_nothing_outlives_an_edit_of_another_field() -> None:
+    stored = to_v1beta1(alpha_graph(w={"scalingAdapter": {}, "extraPodMetadata": {"labels": {}}, "replicas": 1}))
+    stored["spec"]["components"][0]["replicas"] = 2
+
+    assert to_v1alpha1(stored)["spec"]["services"]["w"]["scalingAdapter"] == {}
+
+
+# extraPodMetadata with nothing in it takes a whole copy of the service to be given back.
+COPIED: dict[str, Any] = {
+    "extraPodMetadata": {"labels": {}},
+    "frontendSidecar": {"image": "f:1"},
+    "extraPodSpec": {
+        "containers": [{"name": "side", "image": "s:1"}],
+        "mainContainer": {"image": "i:1", "volumeMounts": [{"name": "m", "mountPath": "/m", "readOnly": True}]},
+    },
+}
+EDITS_OF_A_COPY = [
+    pytest.param(lambda c: c.pop("frontendSidecar"), id="removed-sidecar-reference"),
+    pytest.param(lambda c: c.update(frontendSidecar="side"), id="another-sidecar"),
+    pytest.param(lambda c: main(c)["volumeMounts"][0].update(readOnly=False), id="mount-made-writable"),
+    pytest.param(lambda c: main(c)["volumeMounts"][0].update(subPath="p"), id="mount-of-a-part"),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS_OF_A_COPY)
+def test_copy_of_a_service_gives_way_to_what_v1alpha1_cannot_say(edit: Callable[[dict[str, Any]], object]) -> None:
+    stored = to_v1beta1(alpha_graph(w=COPIED))
+    edit(stored["spec"]["components"][0])
+
+    assert to_v1beta1(to_v1alpha1(stored))["spec"] == stored["spec"]
+
+
 def test_component_removed_through_v1beta1_does_not_come_back() -> None:
     stored = to_v1beta1(alpha_graph(w=SERVICE, x={"ingress": {"enabled": True}}))
     stored["spec"]["components"] = stored["spec"]["components"][1:]
