@@ -18,7 +18,7 @@ from dynamo_operator.render.environment import discovery_backend, with_cache_roo
 from dynamo_operator.render.epp import epp_volumes
 from dynamo_operator.render.errors import RenderError
 from dynamo_operator.render.gpu_memory import with_gpu_memory
-from dynamo_operator.render.multinode import Node, multinode_pod
+from dynamo_operator.render.multinode import Node, multinode_pod, single_pod
 from dynamo_operator.render.security import secured
 
 GRACE_S = 60
@@ -110,8 +110,7 @@ def _pod_spec(deployment: ComponentDeployment, context: RenderContext, node: Nod
     if not pod["volumes"]:
         del pod["volumes"]
     _add_pull_secrets(pod, deployment, context)
-    if node is not None:
-        pod = multinode_pod(pod, deployment, context, node)
+    pod = single_pod(pod, deployment) if node is None else multinode_pod(pod, deployment, context, node)
     pod["containers"][0]["env"] = with_cache_root(pod["containers"][0]["env"], deployment)
     if "volumes" in pod:
         pod["volumes"] = _in_order_of_mounts(pod["volumes"], pod["containers"][0])

@@ -62,7 +62,7 @@ def check_component(component: ComponentView, graph: Graph) -> Iterator[Violatio
         yield from check_deployment_switches(component.pod_metadata["annotations"])
     yield from check_pod(component)
     annotations = graph.manifest["metadata"]["annotations"]
-    yield from check_features(component, annotations)
+    yield from check_features(component, annotations, graph.backend)
 
 
 def _check_type(component: ComponentView) -> Iterator[Violation]:

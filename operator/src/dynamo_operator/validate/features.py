@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from dynamo_operator.validate.field import Field
@@ -12,12 +13,13 @@ from dynamo_operator.validate.violation import Violation, listed, nearest
 RUNTIME_CONTAINER = "runtime"  # reserved: an init container that runs beside the engine
 RUNTIME_CONFLICTS = ("checkpoint", "gpuMemoryService", "failover")
 ELASTIC_FLAG = "--enable-elastic-ep"
+_ON_RAY = re.compile(r"(?<![\w-])(?:--data-parallel-backend|-dpb)[= ]\s*ray(?![\w-])")
 POWER_LIMIT = "dynamo.nvidia.com/gpu-power-limit"
 DISCOVERY_MODE = "nvidia.com/dynamo-kube-discovery-mode"
 
 
-def check_features(component: ComponentView, graph_annotations: Field) -> Iterator[Violation]:
-    """`graph_annotations` are the object's own, which pods get too."""
+def check_features(component: ComponentView, graph_annotations: Field, backend: str) -> Iterator[Violation]:
+    """`graph_annotations` are the object's own, which pods get too; `backend` is the engine that it states, if any."""
     if component.has_feature("gpuMemoryService"):
         yield from _check_memory_service(component)
     if component.has_feature("failover"):
@@ -25,7 +27,7 @@ def check_features(component: ComponentView, graph_annotations: Field) -> Iterat
     yield from _check_checkpoint(component)
     yield from _check_power(component)
     yield from _check_runtime_container(component)
-    yield from _check_elastic(component)
+    yield from _check_elastic(component, backend)
 
 
 def has_gpu(component: ComponentView) -> bool:
@@ -122,11 +124,10 @@ def _check_runtime_container(component: ComponentView) -> Iterator[Violation]:
             yield name.broken("is reserved and cannot be combined", "another name", found=f"with {listed(switched_on)}")
 
 
-def _check_elastic(component: ComponentView) -> Iterator[Violation]:
-    """Several nodes of elastic expert parallelism are started by a wrapper around the command, so there must be one."""
-    words = [word.text for word in component.main["args"].items]
-    if component.is_multinode and any(ELASTIC_FLAG in word for word in words) and not component.main["command"].items:
-        where = component.main["command"]
-        yield where.broken(
-            f"is required with {ELASTIC_FLAG} on several nodes", "the engine's command, [python3, -m, …]"
-        )
+def _check_elastic(component: ComponentView, backend: str) -> Iterator[Violation]:
+    """The Ray head of elastic expert parallelism is started by a wrapper around the command, so there must be one."""
+    command = component.main["command"]
+    text = " ".join(word.text for word in component.main["args"].items)
+    is_headed = component.is_multinode or (backend == "vllm" and _ON_RAY.search(text) is not None)
+    if is_headed and ELASTIC_FLAG in text and not command.items:
+        yield command.broken(f"is required with {ELASTIC_FLAG}", "the engine's command, [python3, -m, …]")

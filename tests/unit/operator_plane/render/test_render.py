@@ -17,6 +17,7 @@ from tests.shared import shared
 from tests.unit.operator_plane.render import (
     test_backend,
     test_containers,
+    test_elastic,
     test_failover,
     test_grove,
     test_grove_metadata,
@@ -324,6 +325,7 @@ def test_each_difference_without_a_manifest_is_held_by_a_test() -> None:
     modules = (
         test_backend,
         test_containers,
+        test_elastic,
         test_failover,
         test_grove,
         test_grove_metadata,

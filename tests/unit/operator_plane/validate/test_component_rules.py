@@ -118,6 +118,17 @@ SCRATCHED = with_(
             Context(has_leader_worker_sets=True),
         ),
         wrong(
+            "elastic-alone-without-command",
+            with_(
+                beta(f"{MAIN}.args", ["--enable-elastic-ep", "--data-parallel-backend=ray"]),
+                "spec.backendFramework",
+                "vllm",
+            ),
+            f"{MAIN}.command",
+            "nothing",
+            "python3",
+        ),
+        wrong(
             "nobody-to-run-several-nodes",
             beta(f"{WORKER}.multinode", {"nodeCount": 2}),
             f"{WORKER}.multinode",

@@ -13,6 +13,7 @@ from dynamo_operator.render.multinode.pod import (
     multinode_pod,
     needs_key_pair,
     serves_on_every_node,
+    single_pod,
 )
 from dynamo_operator.render.multinode.waiting import render_wait_script, wait_script_name
 
@@ -25,5 +26,6 @@ __all__ = [
     "needs_key_pair",
     "render_wait_script",
     "serves_on_every_node",
+    "single_pod",
     "wait_script_name",
 ]

@@ -15,7 +15,7 @@ from dynamo_operator.render.multinode.command import Container
 from dynamo_operator.render.multinode.hosts import Node
 from dynamo_operator.render.multinode.sglang import sglang_container
 from dynamo_operator.render.multinode.trtllm import READINESS, key_volume, trtllm_container
-from dynamo_operator.render.multinode.vllm import Launch, awaited_port, vllm_container, vllm_launch
+from dynamo_operator.render.multinode.vllm import Launch, awaited_port, vllm_container, vllm_launch, with_ray_head
 from dynamo_operator.render.multinode.waiting import with_waiting
 from dynamo_operator.render.versions import runtime_version, stated_version
 
@@ -37,6 +37,14 @@ def multinode_pod(
             return {**changed, "volumes": _with_keys(pod.get("volumes") or [], context.mpi_secret_name)}
         case _:
             return changed
+
+
+def single_pod(pod: dict[str, Any], deployment: ComponentDeployment) -> dict[str, Any]:
+    """The pod of a component on one node: as it is, but for an engine that pods which come later can widen."""
+    if deployment.engine != "vllm":
+        return pod
+    main, *others = pod["containers"]
+    return {**pod, "containers": [with_ray_head(main), *others]}
 
 
 def multinode_container(

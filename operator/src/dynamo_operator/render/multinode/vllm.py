@@ -34,6 +34,8 @@ MASTER_PORT_FLAG = "--master-port"
 EXECUTOR_FLAG = "--distributed-executor-backend"
 ELASTIC_FLAG = "--enable-elastic-ep"
 NIXL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
+POD_IP, DATA_PARALLEL_MASTER = "POD_IP", "VLLM_DP_MASTER_IP"
+DATA_BACKEND = ("--data-parallel-backend", "-dpb")
 
 TENSOR = ("--tensor-parallel-size", "-tp")
 PIPELINE = ("--pipeline-parallel-size", "-pp")
@@ -85,6 +87,21 @@ def vllm_container(container: Container, deployment: ComponentDeployment, node: 
         return launched
     pod_ip = {"name": NIXL_HOST, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return {**launched, "env": [*(launched.get("env") or ()), pod_ip]}
+
+
+def with_ray_head(container: Container) -> Container:
+    """The container of a single pod, heading a Ray cluster where elastic expert parallelism will let others join.
+
+    The engine looks for the head under the address that it is told, so both are told the pod's.
+    """
+    flags = given_flags(container)
+    if ELASTIC_FLAG not in flags or not any(flags.get(name) == "ray" for name in DATA_BACKEND):
+        return container
+    env = list(container.get("env") or ())
+    known = {each["name"] for each in env}
+    address = {"fieldRef": {"fieldPath": "status.podIP"}}
+    added = [{"name": name, "valueFrom": address} for name in (POD_IP, DATA_PARALLEL_MASTER) if name not in known]
+    return {**_heading_ray(container, f' --node-ip-address="${POD_IP}"'), "env": [*env, *added]}
 
 
 def awaited_port(container: Container, launch: Launch) -> int | None:
@@ -150,14 +167,18 @@ def _on_ray(container: Container, node: Node) -> Container:
 def _on_elastic_ray(container: Container, node: Node) -> Container:
     """Workers join only when the leader is live: GPUs seen earlier would be given ranks that nobody asked for."""
     if node.is_leader:
-        connect = f"import socket; socket.create_connection(('127.0.0.1', {RAY_PORT}), 1)"
-        head = f"ray start --head --port={RAY_PORT} --block &"
-        wait = _until(f'python3 -c "{connect}"', RAY_TRIES, RAY_PAUSE_S, "the Ray head did not start")
-        return as_script(container, f"{head}\n{wait}\nexec {quoted(command_line(container))}")
+        return _heading_ray(container)
     url = f"http://{node.hosts.leader}:{SYSTEM_PORT}/live"
     fetch = f"import urllib.request; urllib.request.urlopen('{url}', timeout=5)"
     wait = _until(f'python3 -c "{fetch}"', LIVE_TRIES, LIVE_PAUSE_S, "the leader did not become live")
     return as_script(container, f"{wait}\nexec ray start --address={node.hosts.leader}:{RAY_PORT} --block")
+
+
+def _heading_ray(container: Container, address: str = "") -> Container:
+    connect = f"import socket; socket.create_connection(('127.0.0.1', {RAY_PORT}), 1)"
+    head = f"ray start --head --port={RAY_PORT}{address} --block &"
+    wait = _until(f'python3 -c "{connect}"', RAY_TRIES, RAY_PAUSE_S, "the Ray head did not start")
+    return as_script(container, f"{head}\n{wait}\nexec {quoted(command_line(container))}")
 
 
 def _until(command: str, tries: int, pause_s: int, failure: str) -> str:
