@@ -60,7 +60,7 @@ def other_containers(deployment: ComponentDeployment, context: RenderContext, ma
 def _frontend_beside(deployment: ComponentDeployment, context: RenderContext, written: JsonObject) -> Container:
     """A sidecar with a frontend's defaults; its probes are laid over the default ones, unlike the main container's."""
     probes = default_probes(ComponentType.FRONTEND, runtime_version(deployment.component))
-    laid = {name: _probe_over(probe, written[name]) for name, probe in probes.items() if written.get(name)}
+    laid = {name: _probe_over(probe, written[name]) for name, probe in probes.items() if name in written}
     return _laid_over(deployment, context, ComponentType.FRONTEND, {**written, **laid})
 
 

@@ -24,15 +24,20 @@ _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?"
 _PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
 
 
-def check_container(container: Field, volumes: frozenset[str], added_ports: tuple[str, ...]) -> Iterator[Violation]:
-    """`volumes` are the names that mounts may use; `added_ports` the port names that rendering adds here."""
+def check_container(
+    container: Field, volumes: frozenset[str], added_ports: tuple[str, ...], completed: tuple[str, ...] = ()
+) -> Iterator[Violation]:
+    """`volumes` are the names that mounts may use; `added_ports` the port names that rendering adds here.
+
+    `completed` are the probes that need not say how to ask: rendering knows it from elsewhere.
+    """
     yield from check_enum(container["imagePullPolicy"], IMAGE_PULL_POLICIES)
     yield from check_env(container["env"])
     yield from check_ports(container["ports"])
     yield from check_mounts(container["volumeMounts"], volumes)
     port_names = frozenset(container["ports"].names) | frozenset(added_ports)
     for name in PROBES:
-        yield from check_probe(container[name], port_names)
+        yield from check_probe(container[name], port_names, needs_handler=name not in completed)
     for hook in ("postStart", "preStop"):
         handler = container["lifecycle"][hook]
         if handler.is_present:
@@ -89,10 +94,11 @@ def check_mounts(mounts: Field, volumes: frozenset[str], path_key: str = "mountP
     yield from check_unique(mounts, path_key)
 
 
-def check_probe(probe: Field, port_names: frozenset[str]) -> Iterator[Violation]:
+def check_probe(probe: Field, port_names: frozenset[str], *, needs_handler: bool = True) -> Iterator[Violation]:
     if not probe.is_present:
         return
-    yield from _one_of(probe, HANDLERS, "handler")
+    if needs_handler or asks(probe):
+        yield from _one_of(probe, HANDLERS, "handler")
     for name in _PROBE_NUMBERS:
         number = probe[name]
         if number.integer is not None and number.integer < 0:
@@ -106,6 +112,11 @@ def check_probe(probe: Field, port_names: frozenset[str]) -> Iterator[Violation]
         elif port.text and port.text not in port_names:
             allowed = listed(sorted(port_names)) or "a port number"
             yield port.broken("no port of this name in the container", allowed, nearest=nearest(port.text, port_names))
+
+
+def asks(probe: Field) -> bool:
+    """Whether the probe says how to ask."""
+    return any(probe[handler].is_present for handler in HANDLERS)
 
 
 def check_enum(field: Field, allowed: tuple[str, ...]) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from dynamo_operator.validate.containers import (
     PROBES,
+    asks,
     check_container,
     check_enum,
     check_env,
@@ -130,7 +131,8 @@ def _check_containers(component: ComponentView) -> Iterator[Violation]:
     # The GPU memory service moves the GPUs from the container's limits to a resource claim.
     needs_gpu_limit = not component.has_feature("gpuMemoryService")
     for container in (*component.containers, *component.pod["initContainers"].items):
-        yield from check_container(container, volumes, _added_ports(component, container))
+        completed = _completed_probes(component, container)
+        yield from check_container(container, volumes, _added_ports(component, container), completed)
         yield from check_resources(container["resources"], claims, needs_gpu_limit=needs_gpu_limit)
     yield from _check_port_names(component)
     yield from _check_served_port(component)
@@ -139,9 +141,19 @@ def _check_containers(component: ComponentView) -> Iterator[Violation]:
 def _added_ports(component: ComponentView, container: Field) -> tuple[str, ...]:
     if container.path == component.main.path:
         return ADDED_PORTS.get(component.type, ("system",))
+    return ADDED_PORTS["frontend"] if _is_sidecar(component, container) else ()
+
+
+def _completed_probes(component: ComponentView, container: Field) -> tuple[str, ...]:
+    """Of the main container those that a v1alpha1 service completes, of a frontend's sidecar those with a default."""
+    if container.path == component.main.path:
+        return tuple(name for name in PROBES[:2] if component.is_alpha and asks(component.field[name]))
+    return PROBES[:2] if _is_sidecar(component, container) else ()
+
+
+def _is_sidecar(component: ComponentView, container: Field) -> bool:
     name = container["name"].text
-    sidecar = FRONTEND_SIDECAR if component.is_alpha else component.field["frontendSidecar"].text
-    return ADDED_PORTS["frontend"] if name and name == sidecar else ()
+    return bool(name) and name == (FRONTEND_SIDECAR if component.is_alpha else component.field["frontendSidecar"].text)
 
 
 def _check_port_names(component: ComponentView) -> Iterator[Violation]:
@@ -184,7 +196,7 @@ def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
             yield mount["mountPoint"].broken(f"{other.path} is mounted there", "another path")
     ports = frozenset(component.main["ports"].names) | frozenset(ADDED_PORTS.get(component.type, ("system",)))
     for name in PROBES[:2]:
-        yield from check_probe(field[name], ports)
+        yield from check_probe(field[name], ports, needs_handler=not asks(component.main[name]))
     needs_gpu_limit = not component.has_feature("gpuMemoryService")
     yield from check_alpha_resources(field["resources"], _claims(component), needs_gpu_limit=needs_gpu_limit)
     if any(container["name"].text == FRONTEND_SIDECAR for container in component.pod["containers"].items) and (

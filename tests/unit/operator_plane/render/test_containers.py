@@ -200,6 +200,7 @@ def test_a_probe_of_a_frontend_sidecar_is_laid_over_the_default() -> None:
         "failureThreshold": 3,
     }
     assert front["livenessProbe"]["httpGet"] == {"path": "/live", "port": "http"}
+    assert _front(readinessProbe={})["readinessProbe"] == _front()["readinessProbe"]
 
 
 def test_a_probe_of_a_frontend_sidecar_has_one_handler_and_its_own_port() -> None:

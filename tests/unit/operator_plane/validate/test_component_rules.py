@@ -118,6 +118,28 @@ SCRATCHED = with_(
             Context(has_leader_worker_sets=True),
         ),
         wrong(
+            "sidecars-probe-at-start-has-no-usual-way",
+            with_(
+                beta(f"{WORKER}.frontendSidecar", "front"),
+                f"{WORKER}.podTemplate.spec.containers[1]",
+                {"name": "front", "image": IMAGE, "startupProbe": {"periodSeconds": 5}},
+            ),
+            f"{WORKER}.podTemplate.spec.containers[1].startupProbe",
+            "an object",
+            "httpGet",
+        ),
+        wrong(
+            "container-beside-asks-nobody",
+            with_(
+                beta(f"{MAIN}.command", ["run"]),
+                f"{WORKER}.podTemplate.spec.containers[1]",
+                {"name": "other", "image": IMAGE, "readinessProbe": {"periodSeconds": 5}},
+            ),
+            f"{WORKER}.podTemplate.spec.containers[1].readinessProbe",
+            "an object",
+            "httpGet",
+        ),
+        wrong(
             "elastic-alone-without-command",
             with_(
                 beta(f"{MAIN}.args", ["--enable-elastic-ep", "--data-parallel-backend=ray"]),
@@ -475,6 +497,30 @@ VLLM = a_component(
         pytest.param(
             alpha(f"{DECODE}.volumeMounts", [{"name": name, "mountPoint": f"/{name}", **CACHED} for name in "ab"]),
             id="a-second-cache-is-a-mount",
+        ),
+        pytest.param(
+            with_(
+                beta(f"{WORKER}.frontendSidecar", "front"),
+                f"{WORKER}.podTemplate.spec.containers[1]",
+                {"name": "front", "image": IMAGE, "readinessProbe": {"periodSeconds": 5}},
+            ),
+            id="a-sidecars-probe-that-asks-as-usual",
+        ),
+        pytest.param(
+            with_(
+                alpha(f"{DECODE}.livenessProbe", {"tcpSocket": {"port": 1}}),
+                f"{DECODE}.extraPodSpec.mainContainer.livenessProbe",
+                {"periodSeconds": 5},
+            ),
+            id="a-probe-of-a-container-that-asks-as-its-service",
+        ),
+        pytest.param(
+            with_(
+                alpha(f"{DECODE}.readinessProbe", {"periodSeconds": 5}),
+                f"{DECODE}.extraPodSpec.mainContainer.readinessProbe",
+                {"tcpSocket": {"port": 1}},
+            ),
+            id="a-probe-of-a-service-that-asks-as-its-container",
         ),
         pytest.param(beta("spec.env", TWICE), id="a-variable-of-the-graph-given-twice"),
         pytest.param(alpha("spec.envs", TWICE), id="a-variable-of-a-v1alpha1-graph-given-twice"),
