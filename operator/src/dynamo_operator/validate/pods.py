@@ -134,7 +134,6 @@ def _check_containers(component: ComponentView) -> Iterator[Violation]:
         completed = _completed_probes(component, container)
         yield from check_container(container, volumes, _added_ports(component, container), completed)
         yield from check_resources(container["resources"], claims, needs_gpu_limit=needs_gpu_limit)
-    yield from _check_port_names(component)
     yield from _check_served_port(component)
 
 
@@ -154,17 +153,6 @@ def _completed_probes(component: ComponentView, container: Field) -> tuple[str, 
 def _is_sidecar(component: ComponentView, container: Field) -> bool:
     name = container["name"].text
     return bool(name) and name == (FRONTEND_SIDECAR if component.is_alpha else component.field["frontendSidecar"].text)
-
-
-def _check_port_names(component: ComponentView) -> Iterator[Violation]:
-    """A port's name is unique in the pod, since Services and probes of other pods find ports by it."""
-    seen: dict[str, Field] = {}
-    for container in component.containers:
-        for port in container["ports"].items:
-            name = port["name"].text
-            other = seen.setdefault(name, container) if name else container
-            if other is not container:
-                yield port["name"].broken(f"a port of {other.path} has this name", "each name once in a pod")
 
 
 def _check_served_port(component: ComponentView) -> Iterator[Violation]:

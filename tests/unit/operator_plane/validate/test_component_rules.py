@@ -500,6 +500,14 @@ VLLM = a_component(
         ),
         pytest.param(
             with_(
+                beta(f"{MAIN}.ports", [{"containerPort": 9090, "name": "system"}]),
+                f"{WORKER}.podTemplate.spec.containers[1]",
+                {"name": "other", "image": IMAGE, "ports": [{"containerPort": 9091, "name": "system"}]},
+            ),
+            id="a-port-of-another-container-with-the-same-name",
+        ),
+        pytest.param(
+            with_(
                 beta(f"{WORKER}.frontendSidecar", "front"),
                 f"{WORKER}.podTemplate.spec.containers[1]",
                 {"name": "front", "image": IMAGE, "readinessProbe": {"periodSeconds": 5}},

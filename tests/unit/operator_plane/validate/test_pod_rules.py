@@ -81,19 +81,6 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
             "1 to 15",
         ),
         wrong(
-            "port-name-in-two-containers",
-            beta(
-                f"{POD}.containers",
-                [
-                    a_container(ports=[{"containerPort": 80, "name": "web"}]),
-                    a_container(name="b", ports=[{"containerPort": 81, "name": "web"}]),
-                ],
-            ),
-            f"{POD}.containers[1].ports[0].name",
-            '"web"',
-            "each name once",
-        ),
-        wrong(
             "probe-without-handler",
             beta(f"{MAIN}.readinessProbe", {"periodSeconds": 5}),
             f"{MAIN}.readinessProbe",
