@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from dynamo_operator.validate.containers import ENV_NAME, ENV_NAME_FORM
+from dynamo_operator.validate.containers import ENV_NAME, ENV_NAME_FORM, check_unique
 from dynamo_operator.validate.core_pod_rules import (
     check_core_container,
     check_empty_dir,
@@ -25,12 +25,19 @@ from dynamo_operator.validate.core_tables import (
     INT32_LAST,
     INT64_FIELDS,
     INT64_LAST,
+    KEYED,
     NO_VALUES,
     RANGES,
     REQUIRED,
 )
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.text_forms import LABEL_VALUE_FORM, check_labels, is_label_value
+from dynamo_operator.validate.text_forms import (
+    LABEL_VALUE_FORM,
+    SUBDOMAIN_FORM,
+    check_labels,
+    is_label_value,
+    is_subdomain,
+)
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
 Rule = Callable[[Field], Iterator[Violation]]
@@ -54,6 +61,8 @@ def check_core_rules(type_name: str, value: Field) -> Iterator[Violation]:
     for key, (is_right, form) in FORMS.get(type_name, {}).items():
         if value[key].text and not is_right(value[key].text):
             yield value[key].broken("wrong form", form)
+    for key, name in KEYED.get(type_name, {}).items():
+        yield from check_unique(value[key], name)
     if rule := _RULES.get(type_name):
         yield from rule(value)
 
@@ -160,6 +169,12 @@ def _env_from(value: Field) -> Iterator[Violation]:
     yield from _one_of("configMapRef", "secretRef")(value)
 
 
+def _host_alias(value: Field) -> Iterator[Violation]:
+    for name in value["hostnames"].items:
+        if isinstance(name.value, str) and not is_subdomain(name.text):
+            yield name.broken("not a host name", SUBDOMAIN_FORM)
+
+
 def _resource_field(value: Field) -> Iterator[Violation]:
     resource = value["resource"]
     if resource.text and not _RESOURCE_FIELD.fullmatch(resource.text):
@@ -177,6 +192,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "EnvFromSource": _env_from,
         "EnvVarSource": _env_source,
         "ExecAction": _command,
+        "HostAlias": _host_alias,
         "HostPathVolumeSource": _host_path,
         "LabelSelector": _selector,
         "LabelSelectorRequirement": _label_requirement,

@@ -58,7 +58,10 @@ NO_VALUES = ("Exists", "DoesNotExist")
 _LABEL_OPERATORS = ("In", "NotIn", *NO_VALUES)
 ENUMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "AppArmorProfile": {"type": _PROFILES},
-    "Container": {"terminationMessagePolicy": ("File", "FallbackToLogsOnError", "")},
+    "Container": {
+        "restartPolicy": ("Always", "OnFailure", "Never"),
+        "terminationMessagePolicy": ("File", "FallbackToLogsOnError", ""),
+    },
     "ContainerResizePolicy": {
         "resourceName": ("cpu", "memory"),
         "restartPolicy": ("NotRequired", "RestartContainer"),
@@ -84,6 +87,13 @@ ENUMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "mountPropagation": ("None", "HostToContainer", "Bidirectional"),
         "recursiveReadOnly": ("Disabled", "IfPossible", "Enabled"),
     },
+}
+
+# Lists whose elements an API server tells apart by one field. Names of containers, volumes, ports, variables and
+# claims, and paths of mounts, have rules of their own in `pods`, `containers` and `resources`.
+KEYED: Mapping[str, Mapping[str, str]] = {
+    "Container": {"volumeDevices": "devicePath"},
+    "PodSpec": {"hostAliases": "ip", "imagePullSecrets": "name", "schedulingGates": "name"},
 }
 
 _USER, _MODE, _WEIGHT = (0, INT32_LAST), (0, 0o777), (1, 100)
@@ -145,6 +155,7 @@ FORMS: Mapping[str, Mapping[str, _Form]] = {
     "PersistentVolumeClaimVolumeSource": {"claimName": _SUBDOMAIN},
     "PodAffinityTerm": {"topologyKey": _KEY},
     "PodReadinessGate": {"conditionType": _KEY},
+    "PodSchedulingGate": {"name": _KEY},
     "PodResourceClaim": {"name": _LABEL, "resourceClaimName": _SUBDOMAIN, "resourceClaimTemplateName": _SUBDOMAIN},
     "PodSpec": {
         "hostname": _LABEL,

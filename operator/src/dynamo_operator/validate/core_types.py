@@ -52,7 +52,8 @@ def check_core(
         yield from _check_map(value, type_name[1:-1], path)
     elif core := load_core_types().get(type_name):
         yield from _check_object(value, core, path, extra_fields)
-        yield from check_core_rules(type_name, Field(path, value))
+        if isinstance(value, Mapping):
+            yield from check_core_rules(type_name, Field(path, value))
     elif wrong := _wrong_scalar(value, type_name):
         yield Violation(path, shown(value), *wrong)
 

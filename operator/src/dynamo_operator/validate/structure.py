@@ -14,7 +14,7 @@ from typing import Any
 from dynamo_operator.api import quantity
 from dynamo_operator.validate.core_types import QUOTE_IT, check_core, unknown_field
 from dynamo_operator.validate.field import join
-from dynamo_operator.validate.violation import Violation, listed, nearest, shown
+from dynamo_operator.validate.violation import Violation, counted, listed, nearest, shown
 
 Schema = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def _check_array(value: object, schema: Schema, path: str) -> Iterator[Violation
         yield Violation(path, shown(value), "a list", "wrong type")
         return
     if len(value) > schema.get("maxItems", len(value)):
-        yield Violation(path, f"{len(value)} items", f"at most {schema['maxItems']}", "too many")
+        yield Violation(path, counted(value, "item"), f"at most {schema['maxItems']}", "too many")
     for index, item in enumerate(value):
         if item is None:
             yield Violation(f"{path}[{index}]", "nothing", _expected(schema["items"]), "an empty list item")
@@ -116,8 +116,14 @@ def _check_text(value: str, schema: Schema, path: str) -> Iterator[Violation]:
         yield Violation(path, shown(value), f"at least {schema['minLength']} characters", "too short")
     elif len(value) > schema.get("maxLength", len(value)):
         yield Violation(path, f"{len(value)} characters", f"at most {schema['maxLength']}", "too long")
-    elif "pattern" in schema and not re.search(schema["pattern"], value, re.ASCII):
+    elif "pattern" in schema and not _matches(schema["pattern"], value):
         yield Violation(path, shown(value), f"text that matches {schema['pattern']}", "wrong form")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    # Where the server's `$` is the end, Python's would let a line break follow.
+    ending = pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern
+    return re.search(ending, text, re.ASCII) is not None
 
 
 def _check_number(value: float, schema: Schema, path: str) -> Iterator[Violation]:

@@ -59,16 +59,17 @@ def shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Mapping):
-        return f"an object of {_counted(value, 'field')}" if value else "an empty object"
+        return f"an object of {counted(value, 'field')}" if value else "an empty object"
     if isinstance(value, list | tuple):
-        return f"a list of {_counted(value, 'item')}" if value else "an empty list"
+        return f"a list of {counted(value, 'item')}" if value else "an empty list"
     if isinstance(value, str | int | float | bool):
         text = json.dumps(value, ensure_ascii=False)
         return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + '…"'
     return str(value)
 
 
-def _counted(values: Sized, one: str) -> str:
+def counted(values: Sized, one: str) -> str:
+    """`1 item`, `2 items`."""
     return f"{len(values)} {one}" if len(values) == 1 else f"{len(values)} {one}s"
 
 
