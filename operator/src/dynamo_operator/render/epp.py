@@ -34,7 +34,7 @@ def epp_arguments(deployment: ComponentDeployment, context: RenderContext) -> li
         "--grpc-health-port": str(GRPC_HEALTH_PORT),
     }
     if deployment.component.epp_config is not None:
-        arguments["--config-file"] = f"/etc/epp/{_config_source(deployment)[1]}"
+        arguments["--config-file"] = f"/etc/epp/{CONFIG_KEY}"
     return [word for pair in arguments.items() for word in pair]
 
 
@@ -43,7 +43,7 @@ def epp_volumes(deployment: ComponentDeployment) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = []
     if deployment.component.epp_config is not None:
         config_map, key = _config_source(deployment)
-        items = [{"key": key, "path": key}]
+        items = [{"key": key, "path": CONFIG_KEY}]
         volumes.append({"name": "epp-config", "configMap": {"name": config_map, "items": items}})
     return [*volumes, {"name": "hf-cache", "emptyDir": {}}]
 
@@ -111,8 +111,6 @@ def _config_source(deployment: ComponentDeployment) -> tuple[str, str]:
     if "config" in config:
         return f"{deployment.parent_name}-epp-config", CONFIG_KEY
     reference = config.get("configMapRef") or {}
-    if not reference.get("name") or not reference.get("key"):
-        raise RenderError(
-            deployment.component.name, "eppConfig has no source", "give config, or configMapRef name and key"
-        )
-    return str(reference["name"]), str(reference["key"])
+    if not reference.get("name"):
+        raise RenderError(deployment.component.name, "eppConfig has no source", "give config, or a configMapRef's name")
+    return str(reference["name"]), str(reference.get("key") or CONFIG_KEY)

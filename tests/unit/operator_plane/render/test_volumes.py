@@ -88,3 +88,13 @@ def test_volumes_of_a_picker_are_added_to() -> None:
     names = ["a", "epp-config", "hf-cache", "shared-memory"]
     assert [each["name"] for each in pod["volumes"]] == names
     assert [name for name, _ in _mounts(pod)] == names
+
+
+@pytest.mark.parametrize(("chosen", "key"), [("k", "k"), ("", "epp-config-dynamo.yaml")])
+def test_a_pickers_own_config_map_is_mounted_under_the_one_name(chosen: str, key: str) -> None:
+    config = {"configMapRef": {"name": "c", "key": chosen}}
+    pod = pod_spec(a_graph(a_component("Epp", "epp", eppConfig=config)))
+    source = next(each["configMap"] for each in pod["volumes"] if each["name"] == "epp-config")
+    assert source == {"name": "c", "items": [{"key": key, "path": "epp-config-dynamo.yaml"}]}
+    arguments = pod["containers"][0]["args"]
+    assert arguments[arguments.index("--config-file") + 1] == "/etc/epp/epp-config-dynamo.yaml"
