@@ -137,8 +137,9 @@ def _check_engine(component: ComponentView, backend: str) -> Iterator[Violation]
 
 
 def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator[Violation]:
-    cache = component.field["compilationCache"]
-    path, claim = cache["mountPath"], cache["pvcName"]
+    claim, path = _compilation_cache(component)
+    if ":" in path.text:
+        yield path.broken("not a path to mount at", 'a path without ":"')
     if claim.text and not is_label(claim.text):
         yield claim.broken("not a volume name, which rendering makes of it", LABEL_FORM)
     if not claim.text:
@@ -150,16 +151,26 @@ def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator
         if mount["mountPath"].text != (path.text or CACHE_PATHS.get(backend)):
             continue
         if mount["name"].text != claim.text:
-            yield mount["mountPath"].broken("the compilation cache is mounted there", "another path")
+            # A path that both of v1alpha1's lists give is told by `pods`.
+            if not (component.is_alpha and path.text):
+                yield mount["mountPath"].broken("the compilation cache is mounted there", "another path")
         elif mount["readOnly"].is_true:
             yield mount["readOnly"].broken("the compilation cache is written to", "false, or nothing")
     for volume in component.pod["volumes"].items:
         source = volume["persistentVolumeClaim"]
-        if volume["name"].text == claim.text and (source["claimName"].text, source["readOnly"].is_true) != (
-            claim.text,
-            False,
-        ):
+        is_the_claim = source["claimName"].text == claim.text and not source["readOnly"].is_true
+        if volume["name"].text == claim.text and not is_the_claim:
             yield volume.broken("has the name of the compilation cache's claim", "that claim, not readOnly")
+
+
+def _compilation_cache(component: ComponentView) -> tuple[Field, Field]:
+    """Its claim and its path; in v1alpha1 the first mount that is flagged, which becomes v1beta1's compilationCache."""
+    if not component.is_alpha:
+        cache = component.field["compilationCache"]
+        return cache["pvcName"], cache["mountPath"]
+    mounts = component.field["volumeMounts"]
+    cache = next((mount for mount in mounts.items if mount["useAsCompilationCache"].is_true), Field(mounts.path, None))
+    return cache["name"], cache["mountPoint"]
 
 
 def _check_epp(component: ComponentView, context: Context) -> Iterator[Violation]:
@@ -205,9 +216,14 @@ def _check_ingress(ingress: Field) -> Iterator[Violation]:
     host = ingress["host"]
     if not host.text:
         yield host.broken("is required when ingress is enabled", "a host name")
-    for part in (host, ingress["hostPrefix"], ingress["hostSuffix"]):
-        if part.text and not is_subdomain(f"{part.text}{'x' if part is not host else ''}"):
+    prefix, suffix = ingress["hostPrefix"], ingress["hostSuffix"]
+    # The host stands first where there is no prefix, and may then say "any".
+    known = host.text.removeprefix("" if prefix.text else "*.")
+    for part, text in ((host, known), (prefix, f"{prefix.text}x"), (suffix, f"{suffix.text}x")):
+        if part.text and not is_subdomain(text):
             yield part.broken("not part of a host name", SUBDOMAIN_FORM)
+    yield from check_annotations(ingress["annotations"])
+    yield from check_labels(ingress["labels"])
     yield from _check_names((ingress["ingressControllerClassName"], ingress["tls"]["secretName"]))
 
 

@@ -66,9 +66,11 @@ def check_env(env: Field, *, is_of_a_container: bool = True) -> Iterator[Violati
 def check_ports(ports: Field) -> Iterator[Violation]:
     seen: dict[tuple[int | None, str], str] = {}
     for port in ports.items:
-        for number in (port["containerPort"], port["hostPort"]):
-            if number.integer is not None and not 0 < number.integer < 65536:
-                yield number.broken("not a port number", "1 to 65535")
+        inside, outside = port["containerPort"], port["hostPort"]
+        if inside.integer is not None and not 0 < inside.integer < 65536:
+            yield inside.broken("not a port number", "1 to 65535")
+        if outside.integer is not None and not 0 <= outside.integer < 65536:
+            yield outside.broken("not a port number", "1 to 65535, or 0 for none")
         yield from check_enum(port["protocol"], PROTOCOLS)
         name = port["name"]
         if name.text and not _PORT_NAME.fullmatch(name.text):

@@ -18,8 +18,15 @@ from dynamo_operator.validate.containers import (
     check_unique,
 )
 from dynamo_operator.validate.field import Field
-from dynamo_operator.validate.resources import check_alpha_resources, check_resources
-from dynamo_operator.validate.text_forms import LABEL_FORM, check_annotations, check_labels, is_label
+from dynamo_operator.validate.resources import NO_RESOURCES, check_alpha_resources, check_resources
+from dynamo_operator.validate.text_forms import (
+    IMAGE_FORM,
+    LABEL_FORM,
+    check_annotations,
+    check_labels,
+    is_image,
+    is_label,
+)
 from dynamo_operator.validate.view import FRONTEND_SIDECAR, MAIN, ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
@@ -118,11 +125,16 @@ def _check_images(component: ComponentView) -> Iterator[Violation]:
         )
     alpha_main = (component.main,) if component.is_alpha and not component.main.is_present else ()
     for container in (*alpha_main, *component.containers, *component.pod["initContainers"].items):
-        image = container["image"]
-        if not image.is_present or image.value == "":
-            yield image.broken("is required", "an image reference")
-        elif image.text != image.text.strip():
-            yield image.broken("spaces around the image", "an image reference")
+        yield from _check_image(container["image"])
+
+
+def _check_image(image: Field) -> Iterator[Violation]:
+    if not image.is_present or image.value == "":
+        yield image.broken("is required", "an image reference")
+    elif image.text != image.text.strip():
+        yield image.broken("spaces around the image", "an image reference")
+    elif image.text and not is_image(image.text):
+        yield image.broken("not an image reference: no container could start of it", IMAGE_FORM)
 
 
 def _check_containers(component: ComponentView) -> Iterator[Violation]:
@@ -130,10 +142,13 @@ def _check_containers(component: ComponentView) -> Iterator[Violation]:
     claims = _claims(component)
     # The GPU memory service moves the GPUs from the container's limits to a resource claim.
     needs_gpu_limit = not component.has_feature("gpuMemoryService")
-    for container in (*component.containers, *component.pod["initContainers"].items):
+    # A service's own fields are judged as those of its main container, even where it has no other ones.
+    unwritten_main = (component.main,) if component.is_alpha and not component.main.is_present else ()
+    for container in (*unwritten_main, *component.containers, *component.pod["initContainers"].items):
         completed = _completed_probes(component, container)
         yield from check_container(container, volumes, _added_ports(component, container), completed)
-        yield from check_resources(container["resources"], claims, needs_gpu_limit=needs_gpu_limit)
+        joined = component.field["resources"] if container.path == component.main.path else NO_RESOURCES
+        yield from check_resources(container["resources"], claims, needs_gpu_limit=needs_gpu_limit, beside=joined)
     yield from _check_served_port(component)
 
 
@@ -185,8 +200,9 @@ def _check_alpha_fields(component: ComponentView) -> Iterator[Violation]:
     ports = frozenset(component.main["ports"].names) | frozenset(ADDED_PORTS.get(component.type, ("system",)))
     for name in PROBES[:2]:
         yield from check_probe(field[name], ports, needs_handler=not asks(component.main[name]))
-    needs_gpu_limit = not component.has_feature("gpuMemoryService")
-    yield from check_alpha_resources(field["resources"], _claims(component), needs_gpu_limit=needs_gpu_limit)
+    yield from check_alpha_resources(field["resources"], _claims(component))
+    if field["frontendSidecar"]["image"].text:
+        yield from _check_image(field["frontendSidecar"]["image"])
     if any(container["name"].text == FRONTEND_SIDECAR for container in component.pod["containers"].items) and (
         field["frontendSidecar"].is_present
     ):

@@ -17,26 +17,31 @@ STANDARD = ("cpu", "memory", "ephemeral-storage")
 HUGE_PAGES = "hugepages-"
 QUOTA_PREFIX = "requests."  # a quota's way to name a device's amount
 DEFAULT_GPU = "nvidia.com/gpu"
+NO_RESOURCES = Field("", None)
 
 Amounts = dict[str, tuple[Field, Fraction]]
 
 
-def check_resources(resources: Field, claims: frozenset[str], *, needs_gpu_limit: bool = True) -> Iterator[Violation]:
+def check_resources(
+    resources: Field, claims: frozenset[str], *, needs_gpu_limit: bool = True, beside: Field = NO_RESOURCES
+) -> Iterator[Violation]:
     """A container's `resources`; `claims` are the pod's resource claims.
 
-    `needs_gpu_limit` is false where rendering moves the GPUs into a claim (GPU memory service).
+    `needs_gpu_limit` is false where rendering moves the GPUs into a claim (GPU memory service). `beside` is the block
+    of a v1alpha1 service that the container's own entries are laid over.
     """
-    limits, requests = _amounts(resources["limits"]), _amounts(resources["requests"])
+    limits = _alpha_amounts(beside["limits"]) | _amounts(resources["limits"])
+    requests = _alpha_amounts(beside["requests"]) | _amounts(resources["requests"])
     yield from _check_names((*resources["limits"].entries, *resources["requests"].entries))
     yield from check_amounts(limits, requests, needs_gpu_limit=needs_gpu_limit)
     yield from _check_claims(resources["claims"], claims)
 
 
-def check_alpha_resources(
-    resources: Field, claims: frozenset[str], *, needs_gpu_limit: bool = True
-) -> Iterator[Violation]:
-    """v1alpha1's block: cpu, memory, gpu (of gpuType) and a custom map, in requests and limits; and claims."""
-    limits, requests = _alpha_amounts(resources["limits"]), _alpha_amounts(resources["requests"])
+def check_alpha_resources(resources: Field, claims: frozenset[str]) -> Iterator[Violation]:
+    """v1alpha1's block: cpu, memory, gpu (of gpuType) and a custom map, in requests and limits; and claims.
+
+    Its amounts are judged with those of the main container, in `check_resources`.
+    """
     for part in ("limits", "requests"):
         kind = resources[part]["gpuType"]
         if kind.text and not ("/" in kind.text and is_qualified_name(kind.text)):
@@ -50,7 +55,6 @@ def check_alpha_resources(
     yield from _check_names(
         (*resources["limits"]["custom"].entries, *resources["requests"]["custom"].entries),
     )
-    yield from check_amounts(limits, requests, needs_gpu_limit=needs_gpu_limit)
     yield from _check_claims(resources["claims"], claims)
 
 

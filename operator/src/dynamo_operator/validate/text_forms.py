@@ -15,6 +15,15 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 
+# The grammar of image references that container runtimes read: a host, lower-case parts, a tag and a digest.
+_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:{_HOST}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
+
+IMAGE_FORM = "[host[:port]/]name[:tag][@digest], the name in lower case"
 LABEL_FORM = "1 to 63 of a-z, 0-9 and inner '-'"
 SUBDOMAIN_FORM = "1 to 253 of a-z, 0-9, inner '-' and '.'"
 ANNOTATIONS_LENGTH = 256 * 1024  # bytes of one object's keys and values
@@ -30,6 +39,11 @@ def is_label(text: str) -> bool:
 def is_subdomain(text: str) -> bool:
     """A DNS-1123 subdomain, such as an object's name."""
     return len(text) <= SUBDOMAIN_LENGTH and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_image(text: str) -> bool:
+    """An image reference that a container runtime can read."""
+    return _IMAGE.fullmatch(text) is not None
 
 
 def is_qualified_name(text: str) -> bool:

@@ -308,7 +308,11 @@ REFUSED: Refused = {
         {"spec.pvcs[0].size", "spec.pvcs[0].storageClass", "spec.pvcs[0].volumeAccessMode"},
     ),
     "alpha volume mounts require mount point unless used as compilation cache": (
-        alpha(f"{SERVICE}.volumeMounts", [{"name": "a"}, {"name": "b", "useAsCompilationCache": True}]),
+        with_(
+            alpha(f"{SERVICE}.volumeMounts", [{"name": "a"}, {"name": "b", "useAsCompilationCache": True}]),
+            "spec.backendFramework",
+            "vllm",
+        ),
         None,
         {f"{SERVICE}.volumeMounts[0].mountPoint"},
     ),

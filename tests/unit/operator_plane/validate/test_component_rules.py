@@ -22,18 +22,16 @@ from tests.unit.operator_plane.validate.manifests import (
 )
 
 WORKER = "spec.components[1]"
-RUNTIME = {"name": "runtime", "image": IMAGE, "restartPolicy": "Always"}
 STRATEGY = "nvidia.com/deployment-strategy"
 SURGE = "nvidia.com/deployment-rolling-update-max-surge"
 UNAVAILABLE = "nvidia.com/deployment-rolling-update-max-unavailable"
-TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
-GPU = "nvidia.com/gpu"
 CACHED = {"useAsCompilationCache": True}
 TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
-GMS = a_component(
-    podTemplate={"spec": {"containers": [a_container(resources={"limits": {GPU: "1"}})]}},
-    experimental={"gpuMemoryService": {}},
-)
+
+
+def cached_alpha(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    """A service whose first mount is its compilation cache."""
+    return alpha(f"{DECODE}.volumeMounts", [{**first, **CACHED}, *others])
 
 
 SCRATCHED = with_(
@@ -46,41 +44,6 @@ SCRATCHED = with_(
 @pytest.mark.parametrize(
     ("manifest", "path", "found", "allowed", "context"),
     [
-        wrong(
-            "reserved-container-of-a-frontend",
-            beta("spec.components[0].podTemplate.spec.initContainers", [RUNTIME]),
-            "spec.components[0].podTemplate.spec.initContainers[0].name",
-            '"runtime"',
-            "worker, prefill, decode",
-        ),
-        wrong(
-            "reserved-container-that-ends",
-            beta(f"{WORKER}.podTemplate.spec.initContainers", [{**RUNTIME, "restartPolicy": None}]),
-            f"{WORKER}.podTemplate.spec.initContainers[0].restartPolicy",
-            "nothing",
-            "Always",
-        ),
-        wrong(
-            "reserved-container-and-gpu-memory-service",
-            with_(a_graph(GMS), "spec.components[0].podTemplate.spec.initContainers", [RUNTIME]),
-            "spec.components[0].podTemplate.spec.initContainers[0].name",
-            "with gpuMemoryService",
-            "another name",
-        ),
-        wrong(
-            "checkpoint",
-            beta(f"{WORKER}.experimental", {"checkpoint": {"enabled": True, "job": {"gmsClientContainers": ["main"]}}}),
-            f"{WORKER}.experimental.checkpoint",
-            "enabled: true",
-            "enabled: false",
-        ),
-        wrong(
-            "checkpoint-of-a-service",
-            alpha("spec.services[decode].checkpoint", {"enabled": True, "checkpointRef": "c"}),
-            "spec.services[decode].checkpoint",
-            "enabled: true",
-            "enabled: false",
-        ),
         wrong(
             "engine-other-than-stated",
             with_(beta(f"{MAIN}.command", ["python3", "-m", "dynamo.vllm"]), "spec.backendFramework", "sglang"),
@@ -108,47 +71,6 @@ SCRATCHED = with_(
             f"{WORKER}.runtimeVersionOverride",
             'image "runtime:01.5.0"',
             "X.Y.Z here",
-        ),
-        wrong(
-            "elastic-without-command",
-            with_(beta(f"{MAIN}.args", ["--enable-elastic-ep"]), f"{WORKER}.multinode", {"nodeCount": 2}),
-            f"{MAIN}.command",
-            "nothing",
-            "python3",
-            Context(has_leader_worker_sets=True),
-        ),
-        wrong(
-            "sidecars-probe-at-start-has-no-usual-way",
-            with_(
-                beta(f"{WORKER}.frontendSidecar", "front"),
-                f"{WORKER}.podTemplate.spec.containers[1]",
-                {"name": "front", "image": IMAGE, "startupProbe": {"periodSeconds": 5}},
-            ),
-            f"{WORKER}.podTemplate.spec.containers[1].startupProbe",
-            "an object",
-            "httpGet",
-        ),
-        wrong(
-            "container-beside-asks-nobody",
-            with_(
-                beta(f"{MAIN}.command", ["run"]),
-                f"{WORKER}.podTemplate.spec.containers[1]",
-                {"name": "other", "image": IMAGE, "readinessProbe": {"periodSeconds": 5}},
-            ),
-            f"{WORKER}.podTemplate.spec.containers[1].readinessProbe",
-            "an object",
-            "httpGet",
-        ),
-        wrong(
-            "elastic-alone-without-command",
-            with_(
-                beta(f"{MAIN}.args", ["--enable-elastic-ep", "--data-parallel-backend=ray"]),
-                "spec.backendFramework",
-                "vllm",
-            ),
-            f"{MAIN}.command",
-            "nothing",
-            "python3",
         ),
         wrong(
             "nobody-to-run-several-nodes",
@@ -248,31 +170,67 @@ SCRATCHED = with_(
         ),
         wrong(
             "second-cache-without-a-path",
-            alpha(f"{DECODE}.volumeMounts", [{"name": name, **CACHED} for name in "ab"]),
+            with_(cached_alpha({"name": "a"}, {"name": "b", **CACHED}), "spec.backendFramework", "vllm"),
             f"{DECODE}.volumeMounts[1].mountPoint",
             "nothing",
             "an absolute path",
         ),
         wrong(
-            "container-named-like-the-main-one-of-v1alpha1",
-            alpha(f"{DECODE}.extraPodSpec.containers", [a_container()]),
-            f"{DECODE}.extraPodSpec.containers[0].name",
-            '"main"',
-            "each name once",
+            "v1alpha1-cache-of-no-known-engine",
+            cached_alpha({"name": "c"}),
+            f"{DECODE}.volumeMounts[0].mountPoint",
+            "nothing",
+            "an absolute path",
         ),
         wrong(
-            "two-volumes-at-one-path-of-v1alpha1",
+            "v1alpha1-cache-where-another-volume-usually-is",
             with_(
-                alpha(f"{DECODE}.volumeMounts", [{"name": "a", "mountPoint": "/m"}]),
-                f"{DECODE}.extraPodSpec",
-                {
-                    "mainContainer": {"image": IMAGE, "volumeMounts": [{"name": "s", "mountPath": "/m"}]},
-                    "volumes": [{"name": "s", "emptyDir": {}}],
-                },
+                with_(cached_alpha({"name": "c"}), "spec.backendFramework", "vllm"),
+                f"{DECODE}.extraPodSpec.mainContainer.volumeMounts",
+                [{"name": "shared-memory", "mountPath": "/root/.cache/vllm"}],
             ),
-            f"{DECODE}.volumeMounts[0].mountPoint",
-            '"/m"',
+            f"{DECODE}.extraPodSpec.mainContainer.volumeMounts[0].mountPath",
+            '"/root/.cache/vllm"',
             "another path",
+        ),
+        wrong(
+            "v1alpha1-cache-named-like-another-volume",
+            with_(
+                cached_alpha({"name": "c", "mountPoint": "/c"}),
+                f"{DECODE}.extraPodSpec.volumes",
+                [{"name": "c", "emptyDir": {}}],
+            ),
+            f"{DECODE}.extraPodSpec.volumes[0]",
+            "an object",
+            "that claim",
+        ),
+        wrong(
+            "cache-at-two-paths-in-one",
+            beta(f"{WORKER}.compilationCache", {"pvcName": "c", "mountPath": "/a:/b"}),
+            f"{WORKER}.compilationCache.mountPath",
+            '"/a:/b"',
+            'without ":"',
+        ),
+        wrong(
+            "annotation-of-an-ingress",
+            alpha(f"{DECODE}.ingress", {"enabled": True, "host": "h", "annotations": {"a b": "c"}}),
+            f"{DECODE}.ingress.annotations[a b]",
+            '"a b"',
+            "prefix/name",
+        ),
+        wrong(
+            "label-of-an-ingress",
+            alpha(f"{DECODE}.ingress", {"enabled": True, "host": "h", "labels": {"a": "b c"}}),
+            f"{DECODE}.ingress.labels[a]",
+            '"b c"',
+            "up to 63",
+        ),
+        wrong(
+            "any-host-behind-a-prefix",
+            alpha(f"{DECODE}.ingress", {"enabled": True, "hostPrefix": "p-", "host": "*.h"}),
+            f"{DECODE}.ingress.host",
+            '"*.h"',
+            "a-z",
         ),
         wrong(
             "cache-without-default-directory",
@@ -332,67 +290,6 @@ SCRATCHED = with_(
             "1",
             Context(has_inference_pools=True),
         ),
-        wrong(
-            "power-limit-zero",
-            beta(f"{WORKER}.podTemplate.metadata", {"annotations": {"dynamo.nvidia.com/gpu-power-limit": "0"}}),
-            f"{WORKER}.podTemplate.metadata.annotations[dynamo.nvidia.com/gpu-power-limit]",
-            '"0"',
-            "positive whole number",
-        ),
-        wrong(
-            "memory-service-without-gpu",
-            beta(f"{WORKER}.experimental", {"gpuMemoryService": {}}),
-            f"{WORKER}.experimental.gpuMemoryService",
-            "none",
-            "at least one GPU",
-        ),
-        wrong(
-            "memory-service-on-frontend",
-            beta("spec.components[0].experimental", {"gpuMemoryService": {}}),
-            "spec.components[0].experimental.gpuMemoryService",
-            'type "frontend"',
-            "worker, prefill, decode",
-        ),
-        wrong(
-            "memory-service-client-unknown",
-            with_(a_graph(GMS), "spec.components[0].experimental.gpuMemoryService.extraClientContainers", ["mian"]),
-            "spec.components[0].experimental.gpuMemoryService.extraClientContainers[0]",
-            '"mian"',
-            "main",
-        ),
-        wrong(
-            "failover-without-memory-service",
-            beta(f"{WORKER}.experimental", {"failover": {}}),
-            f"{WORKER}.experimental.failover",
-            "an empty object",
-            "gpuMemoryService",
-        ),
-        wrong(
-            "failover-mode-differs",
-            with_(
-                with_(a_graph(GMS), "spec.components[0].experimental.failover", {"mode": "InterPod"}),
-                "metadata.annotations",
-                {"nvidia.com/dynamo-kube-discovery-mode": "container"},
-            ),
-            "spec.components[0].experimental.failover.mode",
-            "interpod",
-            "intrapod",
-        ),
-        wrong(
-            "failover-without-discovery-by-container",
-            with_(a_graph(GMS), "spec.components[0].experimental.failover", {}),
-            "spec.components[0].experimental.failover",
-            "an empty object",
-            "nvidia.com/dynamo-kube-discovery-mode",
-        ),
-        wrong(
-            "memory-service-across-pods",
-            a_graph({**GMS, "experimental": {"gpuMemoryService": {"mode": "InterPod"}}}),
-            "spec.components[0].experimental.gpuMemoryService.mode",
-            '"InterPod"',
-            "IntraPod",
-            Context(has_grove=True),
-        ),
         wrong("alpha-type", alpha(f"{DECODE}.componentType", "wrker"), f"{DECODE}.componentType", '"wrker"', "worker"),
         wrong(
             "alpha-service-name",
@@ -409,27 +306,6 @@ SCRATCHED = with_(
             "greater than 0",
         ),
         wrong(
-            "alpha-request-over-limit",
-            alpha(f"{DECODE}.resources", {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}),
-            f"{DECODE}.resources.requests.cpu",
-            '"1500m"',
-            "at most 1",
-        ),
-        wrong(
-            "alpha-gpu-fraction",
-            alpha(f"{DECODE}.resources", {"limits": {"gpu": "0.5"}}),
-            f"{DECODE}.resources.limits.gpu",
-            '"0.5"',
-            "a whole number",
-        ),
-        wrong(
-            "alpha-quantity",
-            alpha(f"{DECODE}.resources", {"limits": {"memory": "4GB"}}),
-            f"{DECODE}.resources.limits.memory",
-            '"4GB"',
-            "a quantity",
-        ),
-        wrong(
             "alpha-mount-without-point",
             alpha(f"{DECODE}.volumeMounts", [{"name": "m"}]),
             f"{DECODE}.volumeMounts[0].mountPoint",
@@ -437,36 +313,11 @@ SCRATCHED = with_(
             "an absolute path",
         ),
         wrong(
-            "alpha-probe-two-handlers",
-            alpha(f"{DECODE}.livenessProbe", TWO_PROBES),
-            f"{DECODE}.livenessProbe",
-            "exec, httpGet",
-            "one of",
-        ),
-        wrong(
-            "alpha-main-container-mounts-unknown-volume",
-            alpha(f"{DECODE}.extraPodSpec.mainContainer.volumeMounts", [{"name": "nope", "mountPath": "/n"}]),
-            f"{DECODE}.extraPodSpec.mainContainer.volumeMounts[0].name",
-            '"nope"',
-            "shared-memory",
-        ),
-        wrong(
             "alpha-names-equal-but-for-case",
             with_(an_alpha_graph(), "spec.services[DECODE]", an_alpha_service()),
             "spec.services[DECODE]",
             '"DECODE"',
             "unique case-insensitively",
-        ),
-        wrong(
-            "alpha-sidecar-twice",
-            with_(
-                alpha(f"{DECODE}.frontendSidecar", {"image": IMAGE}),
-                f"{DECODE}.extraPodSpec.containers",
-                [a_container(name="sidecar-frontend")],
-            ),
-            f"{DECODE}.frontendSidecar",
-            "an object of 1 field",
-            "one of the two",
         ),
     ],
 )
@@ -493,6 +344,11 @@ VLLM = a_component(
         ),
         pytest.param(
             alpha(f"{DECODE}.extraPodSpec.mainContainer.name", "engine"), id="a-v1alpha1-container-of-any-name"
+        ),
+        pytest.param(alpha(f"{DECODE}.ingress", {"enabled": True, "host": "*.h"}), id="an-ingress-for-any-host"),
+        pytest.param(
+            with_(cached_alpha({"name": "c"}), "spec.backendFramework", "vllm"),
+            id="a-v1alpha1-cache-in-its-place",
         ),
         pytest.param(
             alpha(f"{DECODE}.volumeMounts", [{"name": name, "mountPoint": f"/{name}", **CACHED} for name in "ab"]),
@@ -591,24 +447,6 @@ def test_a_graphs_component_deployment_may_mount_what_its_graph_has_put_aside() 
     assert [each.path for each in validate(mounted)] == [path]
     assert [each.path for each in validate(with_(mounted, "metadata.ownerReferences", [owner]))] == [path]
     assert validate(with_(mounted, "metadata.ownerReferences", [{**owner, "controller": True}])) == ()
-
-
-def test_modes_across_pods_are_refused_on_every_pathway_at_each_feature() -> None:
-    features = {"gpuMemoryService": {"mode": "InterPod"}, "failover": {"mode": "InterPod"}}
-    for context in (Context(), Context(has_grove=True), Context(has_leader_worker_sets=True)):
-        found = validate(a_graph({**GMS, "experimental": features}), context)
-        assert [violation.path for violation in found] == [
-            "spec.components[0].experimental.gpuMemoryService.mode",
-            "spec.components[0].experimental.failover.mode",
-        ]
-        assert all("modes across pods are not implemented" in str(violation) for violation in found)
-    service: dict[str, Any] = {
-        "resources": {"limits": {"gpu": "1"}},
-        "gpuMemoryService": {"enabled": True, "mode": "interPod"},
-    }
-    (violation,) = validate(with_(an_alpha_graph(), DECODE, an_alpha_service(**service)), Context(has_grove=True))
-    assert violation.path == f"{DECODE}.gpuMemoryService.mode"
-    assert violation.allowed == "intraPod"
 
 
 def test_a_service_without_a_name_is_refused() -> None:

@@ -246,12 +246,12 @@ def test_a_standalone_component_has_no_memory_service_across_pods() -> None:
 
 
 def test_an_image_digest_or_registry_port_is_no_version() -> None:
-    for image in ("registry:1.5.0/runtime", "r/runtime@sha256:1.5.0"):
+    for image in ("registry:1500/runtime", f"r/runtime@sha256:{'1' * 64}"):
         (violation,) = validate(beta(f"{MAIN}.image", image))
         assert violation.path == f"{WORKER}.runtimeVersionOverride"
 
 
-@pytest.mark.parametrize("image", ["r/runtime:v1.5.0", "r:5000/x/runtime:1.3.0-efa", "r/x:1.5.0@sha256:ab"])
+@pytest.mark.parametrize("image", ["r/runtime:v1.5.0", "r:5000/x/runtime:1.3.0-efa", f"r/x:1.5.0@sha256:{'ab' * 32}"])
 def test_a_version_in_the_tag_is_found(image: str) -> None:
     assert validate(beta(f"{MAIN}.image", image)) == ()
 

@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.validate import Context
+from dynamo_operator.validate import Context, validate
 from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
-from tests.unit.operator_plane.validate.manifests import (
-    MAIN,
-    a_container,
-    with_,
-)
+from tests.unit.operator_plane.validate.manifests import DECODE, IMAGE, MAIN, a_container, with_
 
 WORKER = "spec.components[1]"
 POD = f"{WORKER}.podTemplate.spec"
@@ -250,9 +246,131 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
         wrong(
             "pod-template-missing", beta(f"{WORKER}.podTemplate", None), f"{POD}.containers", "no container", '"main"'
         ),
+        wrong(
+            "sidecars-probe-at-start-has-no-usual-way",
+            with_(
+                beta(f"{WORKER}.frontendSidecar", "front"),
+                f"{WORKER}.podTemplate.spec.containers[1]",
+                {"name": "front", "image": IMAGE, "startupProbe": {"periodSeconds": 5}},
+            ),
+            f"{WORKER}.podTemplate.spec.containers[1].startupProbe",
+            "an object",
+            "httpGet",
+        ),
+        wrong(
+            "container-beside-asks-nobody",
+            with_(
+                beta(f"{MAIN}.command", ["run"]),
+                f"{WORKER}.podTemplate.spec.containers[1]",
+                {"name": "other", "image": IMAGE, "readinessProbe": {"periodSeconds": 5}},
+            ),
+            f"{WORKER}.podTemplate.spec.containers[1].readinessProbe",
+            "an object",
+            "httpGet",
+        ),
+        wrong(
+            "container-named-like-the-main-one-of-v1alpha1",
+            alpha(f"{DECODE}.extraPodSpec.containers", [a_container()]),
+            f"{DECODE}.extraPodSpec.containers[0].name",
+            '"main"',
+            "each name once",
+        ),
+        wrong(
+            "two-volumes-at-one-path-of-v1alpha1",
+            with_(
+                alpha(f"{DECODE}.volumeMounts", [{"name": "a", "mountPoint": "/m"}]),
+                f"{DECODE}.extraPodSpec",
+                {
+                    "mainContainer": {"image": IMAGE, "volumeMounts": [{"name": "s", "mountPath": "/m"}]},
+                    "volumes": [{"name": "s", "emptyDir": {}}],
+                },
+            ),
+            f"{DECODE}.volumeMounts[0].mountPoint",
+            '"/m"',
+            "another path",
+        ),
+        wrong(
+            "alpha-probe-two-handlers",
+            alpha(f"{DECODE}.livenessProbe", TWO_PROBES),
+            f"{DECODE}.livenessProbe",
+            "exec, httpGet",
+            "one of",
+        ),
+        wrong(
+            "alpha-main-container-mounts-unknown-volume",
+            alpha(f"{DECODE}.extraPodSpec.mainContainer.volumeMounts", [{"name": "nope", "mountPath": "/n"}]),
+            f"{DECODE}.extraPodSpec.mainContainer.volumeMounts[0].name",
+            '"nope"',
+            "shared-memory",
+        ),
+        wrong(
+            "alpha-sidecar-twice",
+            with_(
+                alpha(f"{DECODE}.frontendSidecar", {"image": IMAGE}),
+                f"{DECODE}.extraPodSpec.containers",
+                [a_container(name="sidecar-frontend")],
+            ),
+            f"{DECODE}.frontendSidecar",
+            "an object of 1 field",
+            "one of the two",
+        ),
+        wrong(
+            "image-in-upper-case",
+            beta(f"{MAIN}.image", "r.example/Runtime:1.5.0"),
+            f"{MAIN}.image",
+            '"r.example/Runtime:1.5.0"',
+            "lower case",
+        ),
+        wrong(
+            "image-with-a-build-as-tag",
+            beta(f"{MAIN}.image", "r.example/runtime:1.5.0+cuda"),
+            f"{MAIN}.image",
+            '"r.example/runtime:1.5.0+cuda"',
+            "[:tag]",
+        ),
+        wrong(
+            "image-of-a-template-that-nobody-filled",
+            with_(beta(f"{MAIN}.image", "${IMAGE}"), f"{WORKER}.runtimeVersionOverride", "1.5.0"),
+            f"{MAIN}.image",
+            '"${IMAGE}"',
+            "name",
+        ),
+        wrong(
+            "image-of-a-v1alpha1-sidecar",
+            alpha(f"{DECODE}.frontendSidecar", {"image": "front:1 "}),
+            f"{DECODE}.frontendSidecar.image",
+            '"front:1 "',
+            "an image reference",
+        ),
+        wrong(
+            "host-port-out-of-range",
+            beta(f"{MAIN}.ports", [{"containerPort": 80, "hostPort": 65536}]),
+            f"{MAIN}.ports[0].hostPort",
+            "65536",
+            "0 for none",
+        ),
     ],
 )
 def test_one_wrong_thing_gives_one_violation(
     manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
 ) -> None:
     assert_only_violation(manifest, path, found, allowed, context)
+
+
+IMAGES = [
+    "runtime:1.5.0",
+    "Registry/runtime:1.5.0",
+    "r.example:5000/a/b__c/d--e.f:v1.5.0-rc.1_x",
+    "[::1]:5000/runtime:1.5.0",
+    f"r.example/runtime:1.5.0@sha256:{'0f' * 32}",
+]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_what_a_container_runtime_reads_as_an_image_is_one(image: str) -> None:
+    manifest = with_(beta(f"{MAIN}.image", image), f"{WORKER}.runtimeVersionOverride", "1.5.0")
+    assert validate(manifest) == ()
+
+
+def test_a_host_port_of_0_is_none() -> None:
+    assert validate(beta(f"{MAIN}.ports", [{"containerPort": 80, "hostPort": 0}])) == ()
