@@ -188,15 +188,26 @@ def _check_epp(component: ComponentView, context: Context) -> Iterator[Violation
         yield component.field["multinode"].broken("an endpoint picker runs on one node", "nothing")
     if component.replicas != 1:
         yield component.field["replicas"].broken("an endpoint picker has exactly one replica", "1")
-    sources = [name for name in ("config", "configMapRef") if config[name].is_present]
     version = component.runtime_version()
     if not config.is_present and (version is None or version < EPP_DEFAULT_SINCE):
         yield config.broken("is required", "one of config, configMapRef")
-    elif config.is_present and len(sources) != 1:
+    elif config.is_present:
+        yield from _check_epp_sources(config, is_alpha=component.is_alpha)
+
+
+def _check_epp_sources(config: Field, *, is_alpha: bool) -> Iterator[Violation]:
+    inline, reference = config["config"], config["configMapRef"]
+    sources = [name for name in ("config", "configMapRef") if config[name].is_present]
+    if len(sources) != 1:
         found = listed(sources) or "neither"
         yield config.broken("exactly one source is required", "one of config, configMapRef", found=found)
-    if config["configMapRef"].is_present and not config["configMapRef"]["name"].text:
-        yield config["configMapRef"]["name"].broken("is required", "the name of a ConfigMap")
+    if reference.is_present and not reference["name"].text:
+        yield reference["name"].broken("is required", "the name of a ConfigMap")
+    yield from _check_names((reference["name"],))
+    if is_alpha and inline.is_present:  # v1beta1's schema says so itself
+        for part in (inline["plugins"], inline["schedulingProfiles"]):
+            if not isinstance(part.value, list | tuple):
+                yield part.broken("wrong type" if part.is_present else "is required", "a list")
 
 
 def _check_sidecar(component: ComponentView) -> Iterator[Violation]:

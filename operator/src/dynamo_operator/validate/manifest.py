@@ -100,6 +100,9 @@ def _check_metadata(metadata: Field) -> Iterator[Violation]:
         yield name.broken("is required", SUBDOMAIN_FORM)
     elif isinstance(name.value, str) and not is_subdomain(name.value):
         yield name.broken("not an object's name", SUBDOMAIN_FORM)
+    beginning = metadata["generateName"]
+    if beginning.text and not name.is_present and not is_subdomain(f"{beginning.text}x"):
+        yield beginning.broken("not the beginning of an object's name", SUBDOMAIN_FORM)
     namespace = metadata["namespace"]
     if namespace.text and not is_label(namespace.text):
         yield namespace.broken("not a namespace's name", LABEL_FORM)

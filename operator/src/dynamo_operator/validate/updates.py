@@ -98,7 +98,7 @@ def _check_restart(before: Field, after: Field) -> Iterator[Violation]:
 
 def _check_component_change(old: ComponentView, new: ComponentView, *, may_scale: bool) -> Iterator[Violation]:
     if old.type and new.type != old.type:
-        yield new.type_field.broken("is immutable once set", f'"{old.type}"')
+        yield _type_change(old, new)
     if old.is_multinode != new.is_multinode:
         was = "multinode" if old.is_multinode else "single-node"
         yield new.field["multinode"].broken("cannot change between single-node and multinode", was)
@@ -118,6 +118,14 @@ def _check_component_change(old: ComponentView, new: ComponentView, *, may_scale
     if old_forced.is_true != new_forced.is_true:
         yield new_forced.broken("is immutable", "true" if old_forced.is_true else "false")
     yield from _check_power_change(old, new)
+
+
+def _type_change(old: ComponentView, new: ComponentView) -> Violation:
+    """Names the word that changed: v1alpha1 says a worker's role beside its type."""
+    if new.is_alpha and new.type_field.value == old.type_field.value:
+        part, was = new.field["subComponentType"], old.field["subComponentType"]
+        return part.broken("would change the component's type", f'"{was.text}"' if was.text else "nothing")
+    return new.type_field.broken("is immutable once set", f'"{old.type}"')
 
 
 def _inter_pod(component: ComponentView, feature: str) -> int | None:

@@ -29,6 +29,13 @@ CACHED = {"useAsCompilationCache": True}
 TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
 
 
+POOLS = Context(has_inference_pools=True)
+
+
+def an_alpha_epp(config: dict[str, Any]) -> dict[str, Any]:
+    return alpha("spec.services[epp]", an_alpha_service("epp", eppConfig=config))
+
+
 def cached_alpha(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
     """A service whose first mount is its compilation cache."""
     return alpha(f"{DECODE}.volumeMounts", [{**first, **CACHED}, *others])
@@ -281,6 +288,30 @@ SCRATCHED = with_(
             "nothing",
             "one of config, configMapRef",
             Context(has_inference_pools=True),
+        ),
+        wrong(
+            "v1alpha1-epp-config-without-profiles",
+            an_alpha_epp({"config": {"plugins": []}}),
+            "spec.services[epp].eppConfig.config.schedulingProfiles",
+            "nothing",
+            "a list",
+            POOLS,
+        ),
+        wrong(
+            "v1alpha1-epp-config-of-another-shape",
+            an_alpha_epp({"config": {"plugins": {"type": "t"}, "schedulingProfiles": []}}),
+            "spec.services[epp].eppConfig.config.plugins",
+            "an object",
+            "a list",
+            POOLS,
+        ),
+        wrong(
+            "epp-config-map-of-no-possible-name",
+            an_alpha_epp({"configMapRef": {"key": "k", "name": "My_Map"}}),
+            "spec.services[epp].eppConfig.configMapRef.name",
+            '"My_Map"',
+            "a-z",
+            POOLS,
         ),
         wrong(
             "epp-two-replicas",

@@ -260,6 +260,13 @@ def test_a_standalone_component_needs_no_version() -> None:
     assert validate(with_(a_standalone(), "spec.podTemplate.spec.containers[0].image", "r/x:latest")) == ()
 
 
+def test_the_beginning_of_a_name_to_be_made_has_a_names_form() -> None:
+    made = {**a_graph(), "metadata": {"generateName": "g-"}}
+    assert validate(made) == ()
+    (violation,) = validate({**made, "metadata": {"generateName": "G_"}})
+    assert (violation.path, violation.found) == ("metadata.generateName", '"G_"')
+
+
 def test_a_null_field_is_an_absent_field() -> None:
     assert validate(beta(f"{MAIN}.env", None)) == ()
     assert validate(alpha("spec.services[none]", None)) == ()

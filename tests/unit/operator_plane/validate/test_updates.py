@@ -37,6 +37,26 @@ def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context
         ),
         change("component-removed", a_graph(), a_graph(a_component("Frontend", "frontend")), "spec.components"),
         change("type", a_graph(), with_(a_graph(), f"{WORKER}.type", "prefill"), f"{WORKER}.type"),
+        change(
+            "alpha-sub-type",
+            an_alpha_graph(),
+            with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill"),
+            f"{DECODE}.subComponentType",
+        ),
+        change(
+            "alpha-sub-type-removed",
+            with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill"),
+            an_alpha_graph(),
+            f"{DECODE}.subComponentType",
+        ),
+        change(
+            "alpha-type-beside-a-sub-type",
+            with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill"),
+            with_(
+                with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill"), f"{DECODE}.componentType", "planner"
+            ),
+            f"{DECODE}.componentType",
+        ),
         change("type-removed", a_graph(), without(a_graph(), f"{WORKER}.type"), f"{WORKER}.type"),
         change(
             "backend",
@@ -123,12 +143,6 @@ def change(id: str, old: dict[str, Any], new: dict[str, Any], path: str, context
         ),
         change("image-lost", a_graph(), without(a_graph(), f"{MAIN}.image"), f"{MAIN}.image"),
         change(
-            "alpha-sub-type",
-            an_alpha_graph(),
-            with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill"),
-            f"{DECODE}.componentType",
-        ),
-        change(
             "standalone-backend",
             with_(a_standalone(), "spec.backendFramework", "vllm"),
             a_standalone(),
@@ -196,3 +210,19 @@ def test_an_old_violation_does_not_block_an_unrelated_change() -> None:
 def test_an_object_that_is_being_deleted_can_lose_its_finalizers_whatever_else_is_wrong() -> None:
     dying = with_(a_graph(backendFramework="nonsense"), "metadata.deletionTimestamp", "2026-01-01T00:00:00Z")
     assert validate_update(a_graph(backendFramework="vllm"), dying) == ()
+
+
+def test_another_role_is_told_by_the_word_that_changed() -> None:
+    old = with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill")
+    (violation,) = validate_update(old, with_(old, f"{DECODE}.subComponentType", "decode"))
+    assert (violation.path, violation.found, violation.allowed) == (
+        f"{DECODE}.subComponentType",
+        '"decode"',
+        '"prefill"',
+    )
+
+
+def test_a_role_may_be_spelled_the_other_way() -> None:
+    old = with_(an_alpha_graph(), f"{DECODE}.componentType", "prefill")
+    new = with_(an_alpha_graph(), f"{DECODE}.subComponentType", "prefill")
+    assert validate_update(old, new) == ()
