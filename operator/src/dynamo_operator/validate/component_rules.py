@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dynamo_operator.api.engines import CACHE_PATHS
 from dynamo_operator.api.quantity import parse_quantity
+from dynamo_operator.validate.caches import check_compilation_cache
 from dynamo_operator.validate.containers import check_unique
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import check_features
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.graph import check_deployment_switches, check_switches
+from dynamo_operator.validate.pickers import check_picker
 from dynamo_operator.validate.pods import check_pod
 from dynamo_operator.validate.text_forms import (
     LABEL_FORM,
@@ -19,14 +20,13 @@ from dynamo_operator.validate.text_forms import (
     SUBDOMAIN_FORM,
     check_annotations,
     check_labels,
+    check_object_names,
     is_label,
     is_label_value,
     is_subdomain,
 )
 from dynamo_operator.validate.view import MAIN, TYPES, ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
-
-EPP_DEFAULT_SINCE = (1, 5, 0)  # endpoint pickers from this version on have a configuration of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ def check_component(component: ComponentView, graph: Graph) -> Iterator[Violatio
     yield from _check_grove_fields(component, graph)
     yield from _check_shared_memory(component)
     yield from _check_engine(component, graph.backend)
-    yield from _check_compilation_cache(component, graph.backend or "".join(component.engines[:1]) or graph.engine)
-    yield from _check_epp(component, graph.context)
+    yield from check_compilation_cache(component, graph.backend or "".join(component.engines[:1]) or graph.engine)
+    yield from check_picker(component, graph.context)
     yield from _check_sidecar(component)
     if component.is_alpha:
         yield from _check_alpha(component)
@@ -136,80 +136,6 @@ def _check_engine(component: ComponentView, backend: str) -> Iterator[Violation]
         yield where.broken("starts more than one engine", "one engine, or spec.backendFramework", found=found)
 
 
-def _check_compilation_cache(component: ComponentView, backend: str) -> Iterator[Violation]:
-    claim, path = _compilation_cache(component)
-    if ":" in path.text:
-        yield path.broken("not a path to mount at", 'a path without ":"')
-    if claim.text and not is_label(claim.text):
-        yield claim.broken("not a volume name, which rendering makes of it", LABEL_FORM)
-    if not claim.text:
-        return
-    if not path.text and backend not in CACHE_PATHS:
-        engine = backend or "an engine of unknown name"
-        yield path.broken(f"is required for {engine}, which has no default directory", "an absolute path")
-    for mount in component.main["volumeMounts"].items:
-        if mount["mountPath"].text != (path.text or CACHE_PATHS.get(backend)):
-            continue
-        if mount["name"].text != claim.text:
-            # A path that both of v1alpha1's lists give is told by `pods`.
-            if not (component.is_alpha and path.text):
-                yield mount["mountPath"].broken("the compilation cache is mounted there", "another path")
-        elif mount["readOnly"].is_true:
-            yield mount["readOnly"].broken("the compilation cache is written to", "false, or nothing")
-    for volume in component.pod["volumes"].items:
-        source = volume["persistentVolumeClaim"]
-        is_the_claim = source["claimName"].text == claim.text and not source["readOnly"].is_true
-        if volume["name"].text == claim.text and not is_the_claim:
-            yield volume.broken("has the name of the compilation cache's claim", "that claim, not readOnly")
-
-
-def _compilation_cache(component: ComponentView) -> tuple[Field, Field]:
-    """Its claim and its path; in v1alpha1 the first mount that is flagged, which becomes v1beta1's compilationCache."""
-    if not component.is_alpha:
-        cache = component.field["compilationCache"]
-        return cache["pvcName"], cache["mountPath"]
-    mounts = component.field["volumeMounts"]
-    cache = next((mount for mount in mounts.items if mount["useAsCompilationCache"].is_true), Field(mounts.path, None))
-    return cache["name"], cache["mountPoint"]
-
-
-def _check_epp(component: ComponentView, context: Context) -> Iterator[Violation]:
-    config = component.field["eppConfig"]
-    if component.type != "epp":
-        if config.is_present:
-            yield config.broken("is only for type epp", "nothing", found=f'type "{component.type}"')
-        return
-    if not context.has_inference_pools:
-        yield component.type_field.broken(
-            "an endpoint picker needs the Gateway API Inference Extension, which this cluster lacks",
-            "a type other than epp",
-        )
-    if component.is_multinode:
-        yield component.field["multinode"].broken("an endpoint picker runs on one node", "nothing")
-    if component.replicas != 1:
-        yield component.field["replicas"].broken("an endpoint picker has exactly one replica", "1")
-    version = component.runtime_version()
-    if not config.is_present and (version is None or version < EPP_DEFAULT_SINCE):
-        yield config.broken("is required", "one of config, configMapRef")
-    elif config.is_present:
-        yield from _check_epp_sources(config, is_alpha=component.is_alpha)
-
-
-def _check_epp_sources(config: Field, *, is_alpha: bool) -> Iterator[Violation]:
-    inline, reference = config["config"], config["configMapRef"]
-    sources = [name for name in ("config", "configMapRef") if config[name].is_present]
-    if len(sources) != 1:
-        found = listed(sources) or "neither"
-        yield config.broken("exactly one source is required", "one of config, configMapRef", found=found)
-    if reference.is_present and not reference["name"].text:
-        yield reference["name"].broken("is required", "the name of a ConfigMap")
-    yield from _check_names((reference["name"],))
-    if is_alpha and inline.is_present:  # v1beta1's schema says so itself
-        for part in (inline["plugins"], inline["schedulingProfiles"]):
-            if not isinstance(part.value, list | tuple):
-                yield part.broken("wrong type" if part.is_present else "is required", "a list")
-
-
 def _check_sidecar(component: ComponentView) -> Iterator[Violation]:
     sidecar = component.field["frontendSidecar"]
     if component.is_alpha or not sidecar.is_present:
@@ -235,14 +161,7 @@ def _check_ingress(ingress: Field) -> Iterator[Violation]:
             yield part.broken("not part of a host name", SUBDOMAIN_FORM)
     yield from check_annotations(ingress["annotations"])
     yield from check_labels(ingress["labels"])
-    yield from _check_names((ingress["ingressControllerClassName"], ingress["tls"]["secretName"]))
-
-
-def _check_names(names: tuple[Field, ...]) -> Iterator[Violation]:
-    """Names of other objects, where given: none of another form can exist."""
-    for name in names:
-        if name.text and not is_subdomain(name.text):
-            yield name.broken("not an object's name", SUBDOMAIN_FORM)
+    yield from check_object_names((ingress["ingressControllerClassName"], ingress["tls"]["secretName"]))
 
 
 def _check_volume_names(mounts: Field) -> Iterator[Violation]:
@@ -260,7 +179,7 @@ def _check_alpha(component: ComponentView) -> Iterator[Violation]:
     part = field["subComponentType"]
     if not is_label_value(part.text):
         yield part.broken("not a label value", LABEL_VALUE_FORM)
-    yield from _check_names((field["envFromSecret"], field["frontendSidecar"]["envFromSecret"]))
+    yield from check_object_names((field["envFromSecret"], field["frontendSidecar"]["envFromSecret"]))
     yield from _check_volume_names(field["volumeMounts"])
     if field["frontendSidecar"]["image"].value == "":
         yield field["frontendSidecar"]["image"].broken("is required", "an image reference")

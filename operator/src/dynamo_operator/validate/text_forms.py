@@ -72,3 +72,10 @@ def check_annotations(annotations: Field) -> Iterator[Violation]:
     for key, value in annotations.entries:
         if not is_qualified_name(key):
             yield value.broken("not a key", QUALIFIED_FORM, found=f'"{key}"')
+
+
+def check_object_names(names: tuple[Field, ...]) -> Iterator[Violation]:
+    """Names of other objects, where given: none of another form can exist."""
+    for name in names:
+        if name.text and not is_subdomain(name.text):
+            yield name.broken("not an object's name", SUBDOMAIN_FORM)

@@ -12,8 +12,6 @@ from tests.unit.operator_plane.validate.manifests import (
     DECODE,
     IMAGE,
     MAIN,
-    a_component,
-    a_container,
     a_graph,
     a_standalone,
     an_alpha_graph,
@@ -25,27 +23,7 @@ WORKER = "spec.components[1]"
 STRATEGY = "nvidia.com/deployment-strategy"
 SURGE = "nvidia.com/deployment-rolling-update-max-surge"
 UNAVAILABLE = "nvidia.com/deployment-rolling-update-max-unavailable"
-CACHED = {"useAsCompilationCache": True}
 TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
-
-
-POOLS = Context(has_inference_pools=True)
-
-
-def an_alpha_epp(config: dict[str, Any]) -> dict[str, Any]:
-    return alpha("spec.services[epp]", an_alpha_service("epp", eppConfig=config))
-
-
-def cached_alpha(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
-    """A service whose first mount is its compilation cache."""
-    return alpha(f"{DECODE}.volumeMounts", [{**first, **CACHED}, *others])
-
-
-SCRATCHED = with_(
-    with_(a_graph(), f"{MAIN}.volumeMounts", [{"name": "s", "mountPath": "/s"}]),
-    f"{WORKER}.podTemplate.spec.volumes",
-    [{"name": "s", "emptyDir": {}}],
-)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +42,6 @@ SCRATCHED = with_(
             f"{MAIN}.args",
             "dynamo.vllm, dynamo.trtllm",
             "one engine, or spec.backendFramework",
-        ),
-        wrong(
-            "compilation-cache-of-no-known-engine",
-            beta(f"{WORKER}.compilationCache", {"pvcName": "c"}),
-            f"{WORKER}.compilationCache.mountPath",
-            "nothing",
-            "an absolute path",
         ),
         wrong(
             "tag-with-a-leading-zero",
@@ -144,79 +115,11 @@ SCRATCHED = with_(
             "Recreate",
         ),
         wrong(
-            "cache-where-another-volume-is",
-            with_(SCRATCHED, f"{WORKER}.compilationCache", {"pvcName": "c", "mountPath": "/s"}),
-            f"{MAIN}.volumeMounts[0].mountPath",
-            '"/s"',
-            "another path",
-        ),
-        wrong(
-            "cache-that-is-read-only",
-            with_(
-                beta(f"{MAIN}.volumeMounts", [{"name": "c", "mountPath": "/c", "readOnly": True}]),
-                f"{WORKER}.compilationCache",
-                {"pvcName": "c", "mountPath": "/c"},
-            ),
-            f"{MAIN}.volumeMounts[0].readOnly",
-            "true",
-            "false",
-        ),
-        wrong(
-            "cache-named-like-another-volume",
-            with_(SCRATCHED, f"{WORKER}.compilationCache", {"pvcName": "s", "mountPath": "/c"}),
-            f"{WORKER}.podTemplate.spec.volumes[0]",
-            "an object",
-            "that claim",
-        ),
-        wrong(
             "sub-component-type-that-is-no-label",
             alpha(f"{DECODE}.subComponentType", "a part"),
             f"{DECODE}.subComponentType",
             '"a part"',
             "up to 63",
-        ),
-        wrong(
-            "second-cache-without-a-path",
-            with_(cached_alpha({"name": "a"}, {"name": "b", **CACHED}), "spec.backendFramework", "vllm"),
-            f"{DECODE}.volumeMounts[1].mountPoint",
-            "nothing",
-            "an absolute path",
-        ),
-        wrong(
-            "v1alpha1-cache-of-no-known-engine",
-            cached_alpha({"name": "c"}),
-            f"{DECODE}.volumeMounts[0].mountPoint",
-            "nothing",
-            "an absolute path",
-        ),
-        wrong(
-            "v1alpha1-cache-where-another-volume-usually-is",
-            with_(
-                with_(cached_alpha({"name": "c"}), "spec.backendFramework", "vllm"),
-                f"{DECODE}.extraPodSpec.mainContainer.volumeMounts",
-                [{"name": "shared-memory", "mountPath": "/root/.cache/vllm"}],
-            ),
-            f"{DECODE}.extraPodSpec.mainContainer.volumeMounts[0].mountPath",
-            '"/root/.cache/vllm"',
-            "another path",
-        ),
-        wrong(
-            "v1alpha1-cache-named-like-another-volume",
-            with_(
-                cached_alpha({"name": "c", "mountPoint": "/c"}),
-                f"{DECODE}.extraPodSpec.volumes",
-                [{"name": "c", "emptyDir": {}}],
-            ),
-            f"{DECODE}.extraPodSpec.volumes[0]",
-            "an object",
-            "that claim",
-        ),
-        wrong(
-            "cache-at-two-paths-in-one",
-            beta(f"{WORKER}.compilationCache", {"pvcName": "c", "mountPath": "/a:/b"}),
-            f"{WORKER}.compilationCache.mountPath",
-            '"/a:/b"',
-            'without ":"',
         ),
         wrong(
             "annotation-of-an-ingress",
@@ -240,86 +143,11 @@ SCRATCHED = with_(
             "a-z",
         ),
         wrong(
-            "cache-without-default-directory",
-            with_(a_graph(backendFramework="sglang"), f"{WORKER}.compilationCache", {"pvcName": "c"}),
-            f"{WORKER}.compilationCache.mountPath",
-            "nothing",
-            "an absolute path",
-        ),
-        wrong(
             "negative-shared-memory",
             beta(f"{WORKER}.sharedMemorySize", "-1Gi"),
             f"{WORKER}.sharedMemorySize",
             '"-1Gi"',
             "0 or more",
-        ),
-        wrong(
-            "epp-config-on-worker",
-            beta(f"{WORKER}.eppConfig", {"configMapRef": {"key": "k", "name": "n"}}),
-            f"{WORKER}.eppConfig",
-            'type "worker"',
-            "nothing",
-        ),
-        wrong(
-            "epp-two-sources",
-            a_graph(
-                a_component(
-                    "epp",
-                    "epp",
-                    eppConfig={
-                        "configMapRef": {"key": "k", "name": "n"},
-                        "config": {"plugins": [], "schedulingProfiles": []},
-                    },
-                )
-            ),
-            "spec.components[0].eppConfig",
-            "config, configMapRef",
-            "one of config, configMapRef",
-            Context(has_inference_pools=True),
-        ),
-        wrong(
-            "epp-without-config-before-1.5",
-            with_(
-                a_graph(a_component("epp", "epp")),
-                "spec.components[0].podTemplate.spec.containers[0].image",
-                "r/epp:1.4.0",
-            ),
-            "spec.components[0].eppConfig",
-            "nothing",
-            "one of config, configMapRef",
-            Context(has_inference_pools=True),
-        ),
-        wrong(
-            "v1alpha1-epp-config-without-profiles",
-            an_alpha_epp({"config": {"plugins": []}}),
-            "spec.services[epp].eppConfig.config.schedulingProfiles",
-            "nothing",
-            "a list",
-            POOLS,
-        ),
-        wrong(
-            "v1alpha1-epp-config-of-another-shape",
-            an_alpha_epp({"config": {"plugins": {"type": "t"}, "schedulingProfiles": []}}),
-            "spec.services[epp].eppConfig.config.plugins",
-            "an object",
-            "a list",
-            POOLS,
-        ),
-        wrong(
-            "epp-config-map-of-no-possible-name",
-            an_alpha_epp({"configMapRef": {"key": "k", "name": "My_Map"}}),
-            "spec.services[epp].eppConfig.configMapRef.name",
-            '"My_Map"',
-            "a-z",
-            POOLS,
-        ),
-        wrong(
-            "epp-two-replicas",
-            a_graph(a_component("epp", "epp", replicas=2)),
-            "spec.components[0].replicas",
-            "2",
-            "1",
-            Context(has_inference_pools=True),
         ),
         wrong("alpha-type", alpha(f"{DECODE}.componentType", "wrker"), f"{DECODE}.componentType", '"wrker"', "worker"),
         wrong(
@@ -358,11 +186,6 @@ def test_one_wrong_thing_gives_one_violation(
     assert_only_violation(manifest, path, found, allowed, context)
 
 
-VLLM = a_component(
-    "vllm", podTemplate={"spec": {"containers": [a_container(command=["python3", "-m", "dynamo.vllm"])]}}
-)
-
-
 @pytest.mark.parametrize(
     "manifest",
     [
@@ -377,14 +200,6 @@ VLLM = a_component(
             alpha(f"{DECODE}.extraPodSpec.mainContainer.name", "engine"), id="a-v1alpha1-container-of-any-name"
         ),
         pytest.param(alpha(f"{DECODE}.ingress", {"enabled": True, "host": "*.h"}), id="an-ingress-for-any-host"),
-        pytest.param(
-            with_(cached_alpha({"name": "c"}), "spec.backendFramework", "vllm"),
-            id="a-v1alpha1-cache-in-its-place",
-        ),
-        pytest.param(
-            alpha(f"{DECODE}.volumeMounts", [{"name": name, "mountPoint": f"/{name}", **CACHED} for name in "ab"]),
-            id="a-second-cache-is-a-mount",
-        ),
         pytest.param(
             with_(
                 beta(f"{MAIN}.ports", [{"containerPort": 9090, "name": "system"}]),
@@ -440,11 +255,6 @@ VLLM = a_component(
             id="a-claim-mounted-twice-alike",
         ),
         pytest.param(
-            with_(beta(f"{WORKER}.compilationCache", {"pvcName": "c"}), "spec.backendFramework", "vllm"),
-            id="cache-of-the-stated-engine",
-        ),
-        pytest.param(a_graph(VLLM, a_component(compilationCache={"pvcName": "c"})), id="cache-of-a-neighbours-engine"),
-        pytest.param(
             with_(
                 beta(f"{MAIN}.args", ["python3 -m dynamo.vllm & python3 -m dynamo.sglang"]),
                 "spec.backendFramework",
@@ -456,17 +266,6 @@ VLLM = a_component(
 )
 def test_what_upstream_runs_is_accepted(manifest: dict[str, Any]) -> None:
     assert [str(each) for each in validate(manifest)] == []
-
-
-def test_a_picker_may_mount_its_default_volumes_elsewhere() -> None:
-    mounts = [{"name": "hf-cache", "mountPath": "/hf"}, {"name": "epp-config", "mountPath": "/conf"}]
-    template = {"spec": {"containers": [a_container(volumeMounts=mounts)]}}
-    picker = a_component(
-        "Epp", "epp", podTemplate=template, eppConfig={"config": {"plugins": [], "schedulingProfiles": []}}
-    )
-    assert [str(each) for each in validate(a_graph(picker), Context(has_inference_pools=True))] == []
-    worker = a_component(podTemplate=template)
-    assert len(validate(a_graph(worker))) == len(mounts)
 
 
 def test_a_graphs_component_deployment_may_mount_what_its_graph_has_put_aside() -> None:
