@@ -6,12 +6,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dynamo_operator.api.quantity import parse_quantity
 from dynamo_operator.validate.containers import check_enum, check_env, check_unique
 from dynamo_operator.validate.context import Context, Pathway
 from dynamo_operator.validate.features import DISCOVERY_MODE
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.overrides import check_overrides
-from dynamo_operator.validate.text_forms import SUBDOMAIN_FORM, check_annotations, check_labels, is_subdomain
+from dynamo_operator.validate.text_forms import (
+    SUBDOMAIN_FORM,
+    check_annotations,
+    check_labels,
+    check_object_names,
+    is_subdomain,
+)
 from dynamo_operator.validate.view import ComponentView
 from dynamo_operator.validate.violation import Violation, listed, nearest
 
@@ -60,7 +67,11 @@ def check_graph(
     yield from check_labels(spec["labels"])
     yield from check_env(spec["envs" if is_alpha else "env"], is_of_a_container=False)
     yield from check_restart(spec["restart"], tuple(component.name for component in components))
-    yield from check_overrides(spec, components) if pathway is Pathway.GROVE else _check_grove_only(spec)
+    if pathway is Pathway.GROVE:
+        yield from check_object_names((spec["priorityClassName"],))
+        yield from check_overrides(spec, components)
+    else:
+        yield from _check_grove_only(spec)
     yield from _check_topology(spec, components, context, pathway, is_alpha=is_alpha)
     yield from _check_kv_transfer(spec["experimental"]["kvTransferPolicy"], pathway)
     if is_alpha:
@@ -207,6 +218,9 @@ def _check_pvcs(pvcs: Field) -> Iterator[Violation]:
         for key in ("size", "storageClass", "volumeAccessMode"):
             if pvc[key].value in (None, ""):
                 yield pvc[key].broken("is required when create is true", "size, storageClass and volumeAccessMode")
+        size = parse_quantity(pvc["size"].value)
+        if size is not None and size <= 0:
+            yield pvc["size"].broken("holds nothing", "a size greater than 0")
         modes = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
         yield from check_enum(pvc["volumeAccessMode"], modes)
 

@@ -17,6 +17,8 @@ def check_model(manifest: Field) -> Iterator[Violation]:
     source, uri = spec["source"], spec["source"]["uri"]
     if not source.is_present:
         yield source.broken('is required when modelType is "lora"', f"source.uri with {listed(SOURCES)}")
+    elif uri.text in SOURCES:
+        yield uri.broken("names nothing to load", f"{listed(SOURCES)} and what is there", found=f'"{uri.text}"')
     elif uri.text and not uri.text.startswith(SOURCES):
         # An address can hold credentials: only its scheme is shown.
         scheme = uri.text.partition("://")[0] if "://" in uri.text else ""

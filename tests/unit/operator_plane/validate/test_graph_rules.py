@@ -180,6 +180,31 @@ GROVE = Context(has_grove=True)
             '"' + "g" * 58 + "…",
             "at most 63",
         ),
+        wrong(
+            "priority-class-of-no-possible-name",
+            beta("spec.priorityClassName", "High_One"),
+            "spec.priorityClassName",
+            '"High_One"',
+            "a-z",
+            Context(has_grove=True),
+        ),
+        wrong(
+            "claim-that-holds-nothing",
+            alpha(
+                "spec.pvcs",
+                [{"name": "c", "create": True, "size": 0, "storageClass": "s", "volumeAccessMode": "ReadWriteOnce"}],
+            ),
+            "spec.pvcs[0].size",
+            "0",
+            "greater than 0",
+        ),
+        wrong(
+            "model-source-that-names-nothing",
+            a_model(modelType="lora", source={"uri": "hf://"}),
+            "spec.source.uri",
+            '"hf://"',
+            "hf://",
+        ),
         wrong("model-name-empty", a_model(modelName=""), "spec.modelName", '""', "at least 1"),
         wrong(
             "model-source-keeps-its-secret",
