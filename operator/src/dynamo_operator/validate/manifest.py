@@ -15,7 +15,7 @@ from dynamo_operator.validate.crds import GROUP, Crd, load_crds
 from dynamo_operator.validate.field import Field
 from dynamo_operator.validate.graph import check_graph, check_switches, pathway_of
 from dynamo_operator.validate.models import check_model
-from dynamo_operator.validate.rendered_names import SET_LENGTH, check_rendered_names
+from dynamo_operator.validate.rendered_names import COMPONENT_FORM, SET_LENGTH, check_rendered_names
 from dynamo_operator.validate.structure import check_structure
 from dynamo_operator.validate.text_forms import (
     LABEL_FORM,
@@ -148,7 +148,10 @@ def _engine(components: tuple[ComponentView, ...]) -> str:
 
 
 def _check_standalone_name(name: Field, component: ComponentView) -> Iterator[Violation]:
-    """Its Service, and the label that selects its pods, have the object's name."""
+    """Its Service, and the label that selects its pods, have the object's name; another label has the component's."""
+    own = component.field["serviceName"]  # v1beta1's schema knows what a name is
+    if component.is_alpha and own.text and not is_label(own.text.lower()):
+        yield own.broken("not a component name", COMPONENT_FORM)
     if len(name.text) > LABEL_LENGTH:
         yield name.broken(f"its Service would have {len(name.text)} characters", f"at most {LABEL_LENGTH}")
     elif component.is_multinode and len(name.text) + 2 > SET_LENGTH:

@@ -21,6 +21,7 @@ GROVE_ROLE = "-ldr"
 # A LeaderWorkerSet's pods carry `<set>-<group>-<revision>` as a label value: 99 groups, 10 characters of revision.
 SET_LENGTH = LABEL_LENGTH - len("-99") - len("-0123456789")
 GLOBAL_NAMESPACE = "dynamo"
+COMPONENT_FORM = "1 to 63 letters, digits and inner '-'"
 
 
 def check_rendered_names(
@@ -49,7 +50,7 @@ def service_name(graph: str, component: ComponentView, pathway: Pathway) -> str:
 
 
 def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> Iterator[Violation]:
-    if len(component.name) > LABEL_LENGTH:
+    if len(component.name) > LABEL_LENGTH and not component.is_alpha:
         return  # the schema says so
     rendered = service_name(graph, component, pathway)
     grove_room = GROVE_LENGTH - min(len(graph), GROVE_SET_LENGTH)
@@ -64,7 +65,7 @@ def _check_component(graph: str, component: ComponentView, pathway: Pathway) -> 
             f"at most {LABEL_LENGTH}: shorten the graph's name (now {len(graph)}) or the component's",
         )
     elif component.is_alpha and not is_label(component.name.lower()):
-        yield component.name_field.broken("not a component name", "letters, digits and inner '-'")
+        yield component.name_field.broken("not a component name", COMPONENT_FORM)
     elif component.is_multinode and pathway is Pathway.COMPONENT and len(rendered) + 2 > SET_LENGTH:
         yield component.name_field.broken(
             f'its LeaderWorkerSet "{rendered}-0" has {len(rendered) + 2} characters',

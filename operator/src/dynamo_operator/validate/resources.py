@@ -107,7 +107,7 @@ def _check_claims(listed_claims: Field, claims: frozenset[str]) -> Iterator[Viol
         first = seen.setdefault((name.text, claim["request"].text), claim.path)
         if first != claim.path:
             yield name.broken(f"duplicate of {first}", "each claim and request once")
-        if name.text and name.text not in claims:
+        if isinstance(name.value, str) and name.text not in claims:
             allowed = listed(sorted(claims)) or "none: the pod has no resourceClaims"
             yield name.broken("no such resource claim in this pod", allowed, nearest=nearest(name.text, claims))
 

@@ -15,9 +15,11 @@ from tests.unit.operator_plane.validate.manifests import (
     a_graph,
     a_model,
     a_standalone,
+    an_alpha_graph,
     an_alpha_service,
     with_,
 )
+from tests.unit.operator_plane.validate.reference_rows import an_alpha_standalone
 
 WORKER = "spec.components[1]"
 POD = f"{WORKER}.podTemplate.spec"
@@ -205,6 +207,35 @@ GROVE = Context(has_grove=True)
             '"hf://"',
             "hf://",
         ),
+        wrong(
+            "service-name-too-long",
+            with_(an_alpha_graph(), f"spec.services[{'w' * 64}]", an_alpha_service()),
+            f"spec.services[{'w' * 64}]",
+            "w",
+            "at most 63",
+        ),
+        wrong(
+            "service-name-too-long-for-grove",
+            with_(an_alpha_graph(), f"spec.services[{'w' * 64}]", an_alpha_service()),
+            f"spec.services[{'w' * 64}]",
+            "w",
+            "Grove's pod names fit",
+            Context(has_grove=True),
+        ),
+        wrong(
+            "standalone-service-name",
+            an_alpha_standalone(serviceName="my_worker"),
+            "spec.serviceName",
+            '"my_worker"',
+            "inner '-'",
+        ),
+        wrong(
+            "standalone-service-name-too-long",
+            an_alpha_standalone(serviceName="w" * 64),
+            "spec.serviceName",
+            "w",
+            "1 to 63",
+        ),
         wrong("model-name-empty", a_model(modelName=""), "spec.modelName", '""', "at least 1"),
         wrong(
             "model-source-keeps-its-secret",
@@ -290,6 +321,11 @@ def test_the_beginning_of_a_name_to_be_made_has_a_names_form() -> None:
     assert validate(made) == ()
     (violation,) = validate({**made, "metadata": {"generateName": "G_"}})
     assert (violation.path, violation.found) == ("metadata.generateName", '"G_"')
+
+
+@pytest.mark.parametrize("name", ["", "w" * 63, "Decode-1"])
+def test_a_standalone_service_may_have_a_components_name_or_none(name: str) -> None:
+    assert validate(an_alpha_standalone(serviceName=name)) == ()
 
 
 def test_a_null_field_is_an_absent_field() -> None:

@@ -43,6 +43,13 @@ def both(dedicated: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
             "a quantity",
         ),
         wrong(
+            "claim-without-a-name",
+            alpha(f"{DECODE}.resources", {"claims": [{"name": ""}]}),
+            f"{DECODE}.resources.claims[0].name",
+            '""',
+            "none: the pod has no resourceClaims",
+        ),
+        wrong(
             "request-over-the-containers-limit",
             both({"requests": {"cpu": "2"}}, {"limits": {"cpu": "1"}}),
             f"{DECODE}.resources.requests.cpu",
