@@ -53,6 +53,13 @@ class FakeKube:
         ref = ref_of(document, "")
         return self._write("apply", ref, lambda: self._applied(ref, document, is_new=is_new))
 
+    async def adopt(self, live: Live) -> Live:
+        """Nothing here is upstream's."""
+        found = await self.get(live.ref)
+        if found is None or found.uid != live.uid:
+            raise Conflict(f"{live.ref} is gone")
+        return found
+
     async def apply_status(self, document: Document) -> Live:
         ref = ref_of(document, "")
         return self._write("apply_status", ref, lambda: self._with_status(ref, document))

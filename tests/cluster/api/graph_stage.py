@@ -78,6 +78,10 @@ class Mortal:
         self._begin(f"apply {document['kind']} {document['metadata']['name']}")
         return await self._kube.apply(document, is_new=is_new)
 
+    async def adopt(self, live: Live) -> Live:
+        self._begin(f"adopt {live.ref}")
+        return await self._kube.adopt(live)
+
     async def create(self, document: Document) -> Live:
         self._begin(f"create {document['kind']} {document['metadata']['name']}")
         return await self._kube.create(document)

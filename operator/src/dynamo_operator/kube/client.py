@@ -18,9 +18,9 @@ import httpx2
 import msgspec
 
 from dynamo_operator.kube.answers import refusal
-from dynamo_operator.kube.errors import Gone, Invalid, KubeError, Throttled, Unreachable
+from dynamo_operator.kube.errors import Conflict, Gone, Invalid, KubeError, Throttled, Unreachable
 from dynamo_operator.kube.events import Notice, Recorder
-from dynamo_operator.kube.live import FIELD_MANAGER, live_of
+from dynamo_operator.kube.live import FIELD_MANAGER, adopted_fields, live_of
 from dynamo_operator.kube.objects import SERVICE, Document, Kind, Live, Ref, ref_of
 from dynamo_operator.kube.packed import Packed, pack
 
@@ -95,6 +95,23 @@ class Client:
             return await self._apply(creation)
         async with self._service_places:
             return await self._apply(creation)
+
+    async def adopt(self, live: Live) -> Live:
+        try:
+            raw = await self._call("GET", path_of(live.ref))
+        except Gone as error:
+            raise Conflict(f"{live.ref} is gone") from error
+        metadata = raw["metadata"]
+        if metadata["uid"] != live.uid:
+            raise Conflict(f"{live.ref} was replaced")
+        adopted = adopted_fields(metadata.get("managedFields") or (), live.ref.kind.api_version)
+        if adopted is None:
+            return live_of(raw, live.ref.kind)
+        operations = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {"op": "replace", "path": "/metadata/managedFields", "value": adopted},
+        ]
+        return await self.patch(live.ref, operations)
 
     async def apply_status(self, document: Document) -> Live:
         ref, uid = ref_of(document, ""), document["metadata"]["uid"]

@@ -15,6 +15,7 @@ import msgspec
 from dynamo_operator.kube.objects import Document, Kind, Live, Ref
 
 FIELD_MANAGER = "dynamo-operator"
+UPSTREAMS_MANAGER = "manager"  # its program's name, under which an API server records plain writes
 
 FieldSet = Mapping[str, Any]
 
@@ -51,6 +52,17 @@ def without_foreign_fields(raw: Mapping[str, Any], manager: str = FIELD_MANAGER)
     return {**raw, "metadata": {**metadata, "managedFields": ours}}
 
 
+def adopted_fields(managed: Any, api_version: str, manager: str = FIELD_MANAGER) -> list[dict[str, Any]] | None:
+    """`managedFields` in which what upstream's operator updated is what `manager` applied; None where it is nothing.
+
+    Without it, what the other wrote last would stay for ever: an apply takes away only what its manager applied before.
+    """
+    theirs = [entry for entry in managed if _is_upstreams(entry, api_version)]
+    if len(theirs) != 1 or any(_is_ours(entry, manager) for entry in managed):
+        return None
+    return [{**entry, "manager": manager, "operation": "Apply"} if entry in theirs else entry for entry in managed]
+
+
 def project(value: Any, fields: FieldSet) -> Any:
     """The part of `value` that a field set names; what the set names and the value lacks is left out."""
     if not fields:
@@ -64,6 +76,11 @@ def project(value: Any, fields: FieldSet) -> Any:
 
 def _is_ours(entry: Mapping[str, Any], manager: str) -> bool:
     return entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
+def _is_upstreams(entry: Mapping[str, Any], api_version: str) -> bool:
+    is_update = entry.get("operation") == "Update" and not entry.get("subresource")
+    return is_update and (entry.get("manager"), entry.get("apiVersion")) == (UPSTREAMS_MANAGER, api_version)
 
 
 def _project_map(value: Mapping[str, Any], fields: FieldSet) -> dict[str, Any]:

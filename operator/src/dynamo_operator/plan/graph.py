@@ -14,7 +14,15 @@ from dynamo_operator.plan.kinds import PRUNED_KINDS
 from dynamo_operator.plan.restart import Progress, Restart, restart_spec, restart_step
 from dynamo_operator.plan.rollout import Generation, Roll, limits, targets
 from dynamo_operator.plan.survey import Part, Survey, live_backing
-from dynamo_operator.plan.workloads import Lack, is_workload, read_workload, restart_ids, with_replicas, with_restart
+from dynamo_operator.plan.workloads import (
+    Lack,
+    is_workload,
+    read_workload,
+    restart_ids,
+    with_pods_of,
+    with_replicas,
+    with_restart,
+)
 from dynamo_operator.render import RenderError, names, render_component_deployment
 
 
@@ -145,8 +153,9 @@ def _adjusted(intent: Intent, seen: Survey, replicas: Mapping[str, int], restart
     if live is not None and intent.ref.kind == POD_CLIQUE_SET:
         document = kept(document, live.document)
     is_old = intent.owner is not None and any(intent.owner == part.deployment.ref for part in seen.old)
-    ids = (restart_ids(live) if live else {}) if is_old else restart.ids
-    return Intent(intent.ref, with_restart(document, ids), intent.owner)
+    if is_old and live is not None and is_workload(intent.ref.kind):
+        return Intent(intent.ref, with_pods_of(document, live), intent.owner)
+    return Intent(intent.ref, with_restart(document, {} if is_old else restart.ids), intent.owner)
 
 
 def _old_intents(seen: Survey, parts: list[Part]) -> tuple[list[Intent], tuple[str, ...]]:

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from dynamo_operator.kube import Document, Live, Ref, ref_of
-from dynamo_operator.kube.objects import KINDS, SCALING_ADAPTER, SERVICE
+from dynamo_operator.kube.objects import KINDS, ROLE_BINDING, SCALING_ADAPTER, SERVICE
 from dynamo_operator.render import names
 
 SHARED_LABELS = (names.MANAGED_BY, "app.kubernetes.io/managed-by")
@@ -64,7 +64,7 @@ def standing(intent: Intent, live: Live | None, owner_uid: str | None) -> Standi
     if live.is_terminating:
         return Standing.LEAVING
     if intent.owner is None:
-        return Standing.OURS if is_shared(live) else Standing.FOREIGN
+        return Standing.OURS if is_shared(live) or _is_upstreams_model_service(live) else Standing.FOREIGN
     if live.controller_uid == owner_uid:
         return Standing.OURS
     return Standing.LEAVING if _had_owner_of_same_name(intent.owner, live) else Standing.FOREIGN
@@ -105,6 +105,17 @@ def clearance(document: Document, live: Live) -> list[dict[str, Any]]:
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version},
         {"op": "replace", "path": "/spec/ports", "value": wanted},
     ]
+
+
+def is_fixed_otherwise(document: Document, live: Live) -> bool:
+    """True where it has to be made anew: a binding's role never changes, and another installation has another one."""
+    return live.ref.kind == ROLE_BINDING and live.document["roleRef"] != document["roleRef"]
+
+
+def _is_upstreams_model_service(live: Live) -> bool:
+    """Upstream gives the Service to the graph or component deployment that came first, with which it would end."""
+    owners = live.document["metadata"].get("ownerReferences") or ()
+    return is_model_service(live.document) and any(each["apiVersion"].startswith("nvidia.com/") for each in owners)
 
 
 def _port_key(port: Mapping[str, Any]) -> tuple[object, object]:

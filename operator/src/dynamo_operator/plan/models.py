@@ -16,7 +16,6 @@ from dynamo_operator.plan.conditions import Change, Status, Verdict, condition_o
 from dynamo_operator.plan.models_secrets import redacted
 from dynamo_operator.render import names
 
-FINALIZER = "nvidia.com/finalizer"
 SYSTEM_PORT = 9090
 ENDPOINTS_READY, SERVICES_FOUND = "EndpointsReady", "ServicesFound"
 NAMED_FAILURES = 3

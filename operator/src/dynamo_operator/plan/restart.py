@@ -60,7 +60,8 @@ def restart_step(
     """Which components restart now; the others keep the restart that made them."""
     kept = {name: each.id for name, each in components.items() if each.id is not None}
     if spec is None:
-        return Restart(kept, None)
+        has_ended = previous is not None and previous.get("phase") in _ENDED
+        return Restart(kept, previous if has_ended else None)
     if previous and previous.get("observedID") == spec.id and previous.get("phase") in _ENDED:
         return Restart(kept, previous)
     if is_rolling:

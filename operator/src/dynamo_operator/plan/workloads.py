@@ -80,6 +80,13 @@ def with_replicas(document: Document, replicas: int) -> Document:
     return {**document, "spec": {**document["spec"], "replicas": replicas}}
 
 
+def with_pods_of(document: Document, live: Live) -> Document:
+    """A copy with the pods that `live` has: a generation that leaves is not restarted for a newer way to render it."""
+    key = "leaderWorkerTemplate" if live.ref.kind == LEADER_WORKER_SET else "template"
+    pods = (live.applied.get("spec") or {}).get(key) or live.document["spec"][key]
+    return {**document, "spec": {**document["spec"], key: pods}}
+
+
 def restart_ids(live: Live) -> Mapping[str, str]:
     """The restart that each component's pods were made by: component label -> id. Unrestarted ones are absent."""
     found = {}

@@ -17,6 +17,7 @@ from dynamo_operator.plan.intents import is_shared
 from dynamo_operator.plan.kinds import CHILD_KINDS
 from dynamo_operator.plan.status import Standing, component_deployment_status, refused_status
 from dynamo_operator.reconcile.diagnosis import Wanted, pod_labels
+from dynamo_operator.reconcile.finalizers import release
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
 from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
@@ -53,7 +54,10 @@ class ComponentDeploymentController:
         if live is None:
             self._around.forget(root)
             return Outcome(await tidy(self._kube, self._store, root.namespace))
-        if live.is_terminating or root_of(live, self._store) != root:
+        if root_of(live, self._store) != root:
+            return Outcome()
+        live = await release(self._kube, live)
+        if live.is_terminating:
             return Outcome()
         return await self._around.endings.heeding(live, self._pass)
 

@@ -28,6 +28,7 @@ from dynamo_operator.plan.status import READY, Report, component_deployment_stat
 from dynamo_operator.plan.survey import Survey, survey
 from dynamo_operator.reconcile.admission import Admission
 from dynamo_operator.reconcile.diagnosis import Diagnosis, Wanted, pod_labels
+from dynamo_operator.reconcile.finalizers import release
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
 from dynamo_operator.reconcile.ports import Outcome, Store
 from dynamo_operator.reconcile.reporting import soonest
@@ -75,13 +76,25 @@ class GraphController:
 
     async def reconcile(self, root: Ref) -> Outcome:
         live = self._store.get(root)
+        await self._release_parts(root, live)
         if live is None:
             self._lookout.forget(root)
             self._around.forget(root)
             return Outcome(await tidy(self._kube, self._store, root.namespace))
+        live = await release(self._kube, live)
         if live.is_terminating:
             return Outcome()  # owner references and garbage collection end what it controls
         return await self._around.endings.heeding(live, self._pass)
+
+    async def _release_parts(self, root: Ref, live: Live | None) -> None:
+        """Let go of its component deployments that upstream's operator made, also when the graph is gone already."""
+        if live is not None:
+            parts = self._store.controlled_by(live.uid)
+        else:
+            parts = self._store.find(COMPONENT_DEPLOYMENT, root.namespace, labels={names.GRAPH_NAME: root.name})
+        for part in parts:
+            if part.ref.kind == COMPONENT_DEPLOYMENT and root_of(part, self._store) == root:
+                await release(self._kube, part)
 
     async def _pass(self, live: Live) -> Outcome:
         namespace = live.ref.namespace

@@ -7,13 +7,10 @@ Caller: the runner's queue.
 
 from __future__ import annotations
 
-from typing import Any
-
 from dynamo_operator.kube import Gone, Kind, Live, Ref
 from dynamo_operator.kube.objects import ENDPOINT_SLICE, MODEL, SERVICE
 from dynamo_operator.plan.conditions import Change
 from dynamo_operator.plan.models import (
-    FINALIZER,
     Endpoint,
     Finding,
     Wish,
@@ -26,6 +23,7 @@ from dynamo_operator.plan.models import (
     name_in,
     wish_of,
 )
+from dynamo_operator.reconcile.finalizers import holding, is_held, letting_go
 from dynamo_operator.reconcile.models_sweep import Sweep
 from dynamo_operator.reconcile.models_workers import Workers
 from dynamo_operator.reconcile.ports import Outcome, Store
@@ -67,8 +65,8 @@ class ModelController:
             await self._end(model)
             return Outcome()
         wish = wish_of(model)
-        if wish is not None and FINALIZER not in _finalizers(model):
-            model = await self._kube.patch(root, _with_finalizers(model, [*_finalizers(model), FINALIZER]))
+        if wish is not None and not is_held(model):
+            model = await self._kube.patch(root, holding(model))
         slices = self._slices(model)
         marks = _marks(model, slices)
         if wish is None:
@@ -85,14 +83,13 @@ class ModelController:
 
     async def _end(self, model: Live) -> None:
         """Unload, tell, let go; a worker that cannot be reached has lost the adapter or will be replaced."""
-        if FINALIZER not in _finalizers(model):
+        if not is_held(model):
             return
         wish = wish_of(model)
         if wish is not None:
             await self._unload(model, wish)
-        left = [each for each in _finalizers(model) if each != FINALIZER]
         try:
-            await self._kube.patch(model.ref, _with_finalizers(model, left))
+            await self._kube.patch(model.ref, letting_go(model))
         except Gone:
             return
 
@@ -139,15 +136,3 @@ def _again_after_s(wish: Wish | None, findings: tuple[Finding, ...]) -> float | 
     if any(not each.is_ready and not each.failure for each in asked):
         return LOADING_AGAIN_S
     return FAILED_AGAIN_S if any(each.failure for each in asked) else VERIFY_AGAIN_S
-
-
-def _finalizers(model: Live) -> list[str]:
-    return list(model.document["metadata"].get("finalizers") or ())
-
-
-def _with_finalizers(model: Live, finalizers: list[str]) -> list[dict[str, Any]]:
-    """Naming the version makes it a Conflict when somebody else changed the list meanwhile."""
-    return [
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": model.resource_version},
-        {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
-    ]

@@ -39,6 +39,13 @@ class Kube(Protocol):
         """
         ...
 
+    async def adopt(self, live: Live) -> Live:
+        """Let what upstream's operator wrote into an object count as applied by us, so that applies take it away.
+
+        An object that is gone, or was replaced, gives Conflict; so does one that changes meanwhile.
+        """
+        ...
+
     async def create(self, document: Document) -> Live:
         """Plain creation, for what is never applied again; an object that exists gives Conflict."""
         ...

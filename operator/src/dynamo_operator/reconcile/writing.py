@@ -16,7 +16,15 @@ from dynamo_operator.kube import Blocked, Conflict, Document, Ending, Forbidden,
 from dynamo_operator.kube.objects import CLAIM, ROLE_BINDING
 from dynamo_operator.plan.compare import needs_apply
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.intents import Intent, Standing, clearance, completed, is_model_service, standing
+from dynamo_operator.plan.intents import (
+    Intent,
+    Standing,
+    clearance,
+    completed,
+    is_fixed_otherwise,
+    is_model_service,
+    standing,
+)
 from dynamo_operator.reconcile.ports import Kube, Store
 
 CONCURRENT_WRITES = 8
@@ -131,7 +139,12 @@ async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: s
             if not _serves_as_it_is(intent):
                 done.conflicts[intent.ref] = _conflict(intent, live)
         case _:
+            if live is not None and not live.applied:
+                live = await kube.adopt(live)
             document = completed(intent, live, owner_uid)
+            if live is not None and is_fixed_otherwise(document, live):
+                await kube.delete(live.ref, uid=live.uid)
+                live = None
             if live is None or needs_apply(document, live):
                 if live is not None and (operations := clearance(document, live)):
                     live = await kube.patch(intent.ref, operations)

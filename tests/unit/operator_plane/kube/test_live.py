@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from dynamo_operator.kube import live_of, pack
-from dynamo_operator.kube.live import owned_fields, project, without_foreign_fields
+from dynamo_operator.kube.live import adopted_fields, owned_fields, project, without_foreign_fields
 from dynamo_operator.kube.objects import DEPLOYMENT
 
 OURS = {"manager": "dynamo-operator", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+UPSTREAMS = {
+    "manager": "manager",
+    "operation": "Update",
+    "apiVersion": "apps/v1",
+    "fieldsV1": {"f:spec": {"f:replicas": {}}},
+}
 THEIRS = {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}}
 
 
@@ -90,3 +96,23 @@ def test_dropping_foreign_fields_leaves_the_original_alone() -> None:
     raw = a_raw(THEIRS, OURS)
     assert without_foreign_fields(raw)["metadata"]["managedFields"] == [OURS]
     assert raw["metadata"]["managedFields"] == [THEIRS, OURS]
+
+
+def test_what_upstreams_operator_wrote_becomes_our_apply() -> None:
+    adopted = adopted_fields([THEIRS, UPSTREAMS], "apps/v1")
+    assert adopted == [THEIRS, {**UPSTREAMS, "manager": "dynamo-operator", "operation": "Apply"}]
+    assert owned_fields(adopted) == {"f:spec": {"f:replicas": {}}}
+
+
+@pytest.mark.parametrize(
+    "managed",
+    [
+        pytest.param([], id="nothing-recorded"),
+        pytest.param([THEIRS], id="somebody-elses"),
+        pytest.param([{**UPSTREAMS, "subresource": "status"}], id="status-only"),
+        pytest.param([{**UPSTREAMS, "apiVersion": "apps/v1beta1"}], id="in-another-version"),
+        pytest.param([OURS, UPSTREAMS], id="applied-by-us-already"),
+    ],
+)
+def test_nothing_else_is_adopted(managed: list[dict[str, Any]]) -> None:
+    assert adopted_fields(managed, "apps/v1") is None

@@ -75,7 +75,18 @@ def test_ended_restart_is_not_begun_again(phase: str) -> None:
 
 def test_pods_keep_the_restart_that_made_them() -> None:
     found = restart_step(None, {"observedID": "1", "phase": "Completed"}, {"a": DONE, "b": OLD}, is_rolling=False)
-    assert (found.ids, found.status) == ({"a": "1"}, None)
+    assert found.ids == {"a": "1"}
+
+
+@pytest.mark.parametrize("phase", ["Completed", "Superseded", "Failed"])
+def test_an_ended_restart_is_told_after_its_block_is_gone(phase: str) -> None:
+    previous = {"observedID": "1", "phase": phase}
+    assert restart_step(None, previous, {"a": DONE}, is_rolling=False).status == previous
+
+
+@pytest.mark.parametrize("previous", [None, {"observedID": "1", "phase": "Restarting", "inProgress": ["a"]}])
+def test_a_restart_that_is_called_off_is_not_told(previous: dict[str, Any] | None) -> None:
+    assert restart_step(None, previous, {"a": DONE}, is_rolling=False).status is None
 
 
 def test_block_without_id_asks_for_nothing() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dynamo_operator.kube import Live
-from dynamo_operator.kube.objects import LEADER_WORKER_SET
-from dynamo_operator.plan.workloads import RESTARTED_AT, Lack, read_workload, restart_ids, with_restart
+from dynamo_operator.kube import Kind, Live
+from dynamo_operator.kube.objects import DEPLOYMENT, LEADER_WORKER_SET
+from dynamo_operator.plan.workloads import RESTARTED_AT, Lack, read_workload, restart_ids, with_pods_of, with_restart
 from dynamo_operator.render import names
 from tests.unit.operator_plane.plan.lives import a_deployment, a_live
 
@@ -77,3 +78,12 @@ def test_restart_reaches_only_its_component_and_changes_no_input() -> None:
     assert "annotations" not in template["metadata"]
     assert restart_ids(a_live(spec=changed["spec"])) == {"Worker": "7"}
     assert with_restart(document, {"Other": "8"}) == document
+
+
+@pytest.mark.parametrize(("kind", "key"), [(DEPLOYMENT, "template"), (LEADER_WORKER_SET, "leaderWorkerTemplate")])
+def test_pods_of_a_leaving_generation_stay_as_they_are(kind: Kind, key: str) -> None:
+    wanted = {"kind": kind.name, "spec": {"replicas": 1, key: {"new": "way"}}}
+    by_others = a_live(kind, spec={"replicas": 2, key: {"old": "way", "defaulted": True}})
+    by_us = replace(by_others, applied={"spec": {key: {"old": "way"}}})
+    assert with_pods_of(wanted, by_others)["spec"] == {"replicas": 1, key: {"old": "way", "defaulted": True}}
+    assert with_pods_of(wanted, by_us)["spec"] == {"replicas": 1, key: {"old": "way"}}
