@@ -87,16 +87,19 @@ def _says(component: Document, told: Document) -> bool:
     """Whether a component says what a service was told as, apart from what no service can say.
 
     That `service_of` is the same is not enough: it drops which container is the sidecar, and how a volume is mounted.
+    Where the service says neither, v1beta1 may.
     """
+    live = {mount_key(mount): mount for mount in _mounts(component)}
+    told_mounts = [mount for mount in _mounts(told) if not mount.keys() <= {"name", "mountPath"}]
     return (
         same(service_of(told), service_of(component))
-        and told.get("frontendSidecar") == component.get("frontendSidecar")
-        and same(_mounts(told), _mounts(component))
+        and told.get("frontendSidecar") in (None, component.get("frontendSidecar"))
+        and all(same(live.get(mount_key(mount)), mount) for mount in told_mounts)
     )
 
 
-def _mounts(component: Document) -> Any:
-    return (_main(component) or {}).get("volumeMounts")
+def _mounts(component: Document) -> list[Document]:
+    return entries((_main(component) or {}).get("volumeMounts"), "volumeMounts")
 
 
 def _with_type_words(service: Document, component: Document, sparse: Document) -> Document:

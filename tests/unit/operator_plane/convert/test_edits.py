@@ -169,6 +169,24 @@ def test_copy_of_a_service_gives_way_to_what_v1alpha1_cannot_say(edit: Callable[
     assert to_v1beta1(to_v1alpha1(stored))["spec"] == stored["spec"]
 
 
+def test_copy_of_a_service_outlives_what_only_v1beta1_says() -> None:
+    """Mount settings and a sidecar that the service never spoke of are v1beta1's own."""
+    plain = {
+        "extraPodMetadata": {"labels": {}},
+        "volumeMounts": [{"name": "m", "mountPoint": "/m"}],
+        "extraPodSpec": {"containers": [{"name": "side", "image": "s:1"}], "mainContainer": {"image": "i:1"}},
+    }
+    stored = to_v1beta1(alpha_graph(w=plain))
+    component = stored["spec"]["components"][0]
+    main(component)["volumeMounts"][0].update(readOnly=True)
+    component["frontendSidecar"] = "side"
+
+    served = to_v1alpha1(stored)
+
+    assert served["spec"]["services"]["w"] == plain
+    assert to_v1beta1(served)["spec"] == stored["spec"]
+
+
 def test_component_removed_through_v1beta1_does_not_come_back() -> None:
     stored = to_v1beta1(alpha_graph(w=SERVICE, x={"ingress": {"enabled": True}}))
     stored["spec"]["components"] = stored["spec"]["components"][1:]
