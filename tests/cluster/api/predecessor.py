@@ -18,7 +18,7 @@ from dynamo_operator.kube import Document, Ref, ref_of
 from dynamo_operator.kube.client import collection_path
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, ROLE_BINDING
 from dynamo_operator.plan.intents import Intent, completed, intents, is_model_service
-from dynamo_operator.render import render, worker_hash
+from dynamo_operator.render import RenderContext, render, worker_hash
 from tests.cluster.api.graph_stage import EVERYWHERE
 
 FINALIZER = "nvidia.com/finalizer"
@@ -29,9 +29,10 @@ HASH = "26cd40a6"
 class Predecessor:
     """Upstream's operator in one namespace: what it writes once, and nothing afterwards."""
 
-    def __init__(self, http: httpx2.AsyncClient, namespace: str) -> None:
+    def __init__(self, http: httpx2.AsyncClient, namespace: str, context: RenderContext = EVERYWHERE) -> None:
         self._http = http
         self._namespace = namespace
+        self._context = replace(context, namespace=namespace)
         self._uids: dict[Ref, str] = {}
 
     async def run(self, document: Document) -> None:
@@ -42,14 +43,14 @@ class Predecessor:
         metadata = {**document["metadata"], "namespace": self._namespace, "finalizers": [FINALIZER]}
         metadata["annotations"] = {"nvidia.com/current-worker-hash-v2": HASH}
         await self._create(root, {**document, "metadata": metadata})
-        rendered = render(graph, replace(EVERYWHERE, namespace=self._namespace))
+        rendered = render(graph, self._context)
         text = json.dumps(rendered).replace(ours, HASH)
         for intent in _owners_first(intents(json.loads(text), self._namespace)):
             await self._create(intent.ref, self._as_upstreams(intent))
 
     def _as_upstreams(self, intent: Intent) -> Document:
         if is_model_service(intent.document):
-            intent = Intent(intent.ref, intent.document, self._worker)
+            intent = Intent(intent.ref, intent.document, self._model_owner)
         document: Document = json.loads(json.dumps(completed(intent, None, self._uids.get(intent.owner or intent.ref))))
         if intent.ref.kind == COMPONENT_DEPLOYMENT:
             document["metadata"]["finalizers"] = [FINALIZER]
@@ -63,8 +64,10 @@ class Predecessor:
         return document
 
     @property
-    def _worker(self) -> Ref:
-        return next(ref for ref in self._uids if ref.kind == COMPONENT_DEPLOYMENT and ref.name.endswith(HASH))
+    def _model_owner(self) -> Ref:
+        """The worker's component deployment; on Grove, where there is none, the graph."""
+        parts = (ref for ref in self._uids if ref.kind == COMPONENT_DEPLOYMENT and ref.name.endswith(HASH))
+        return next(parts, next(iter(self._uids)))
 
     async def _create(self, ref: Ref, document: Document) -> None:
         answer = await self._http.post(collection_path(ref.kind, ref.namespace), json=document, params=MANAGER)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx2
 import pytest
 
 from dynamo_operator.kube import Client, Document, Ref
-from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, ROLE_BINDING, SERVICE
+from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, POD_CLIQUE_SET, ROLE_BINDING, SERVICE
 from dynamo_operator.render import names
-from tests.cluster.api.graph_stage import Stage
+from tests.cluster.api.graph_stage import EVERYWHERE, Stage
 from tests.cluster.api.predecessor import HASH, Predecessor
 from tests.cluster.local.api_only import ApiCluster
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
@@ -91,3 +93,20 @@ async def test_what_is_taken_out_of_an_inherited_graph_leaves_its_pods(
         live = await inherited.kube.get(Ref(kind, inherited.namespace, "g-frontend"))
         assert live is not None
         assert "STALE" not in str(live.document["spec"]), kind.name
+
+
+async def test_what_is_taken_out_of_an_inherited_set_leaves_its_pods(
+    grove_cluster: ApiCluster, http: httpx2.AsyncClient, kube: Client, api_namespace: str
+) -> None:
+    on_grove = replace(EVERYWHERE, has_grove=True)
+    await Predecessor(http, api_namespace, on_grove).run(a_graph({"name": "STALE", "value": "1"}))
+    stage = Stage(kube, api_namespace, on_grove)
+    await stage.pass_("g")
+    change = [{"op": "remove", "path": "/spec/components/0/podTemplate/spec/containers/0/env"}]
+    await kube.patch(Ref(GRAPH, api_namespace, "g"), change)
+    await stage.pass_("g")
+    (live,) = await kube.find(POD_CLIQUE_SET, api_namespace)
+    assert "STALE" not in str(live.document["spec"])
+    service = await kube.get(Ref(SERVICE, api_namespace, MODEL_SERVICE))
+    assert service is not None
+    assert service.controller_uid is None

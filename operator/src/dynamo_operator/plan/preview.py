@@ -14,7 +14,7 @@ from typing import Any
 
 from dynamo_operator.api import Component
 from dynamo_operator.kube import Document, Ref, ref_of
-from dynamo_operator.kube.objects import POD_CLIQUE_SET
+from dynamo_operator.kube.objects import CLAIM, POD_CLIQUE_SET
 from dynamo_operator.plan.differences import Difference, differences
 from dynamo_operator.plan.features import gpus_per_pod
 from dynamo_operator.plan.gangs import kept
@@ -160,7 +160,9 @@ def _scaled(old: Side, new: Side) -> Iterable[ObjectChange]:
 
 
 def _applied(intent: Intent, existing: Document) -> Document:
-    """What is applied where the older object exists: a set of Grove's keeps what its members began with."""
+    """What is applied where the older object exists: a claim stays; a set of Grove's keeps what its members had."""
+    if intent.ref.kind == CLAIM:
+        return existing
     return kept(intent.document, existing) if intent.ref.kind == POD_CLIQUE_SET else intent.document
 
 

@@ -139,6 +139,9 @@ async def _bring_one(kube: Kube, intent: Intent, live: Live | None, owner_uid: s
             if not _serves_as_it_is(intent):
                 done.conflicts[intent.ref] = _conflict(intent, live)
         case _:
+            if live is not None and intent.ref.kind == CLAIM:
+                done.lives[intent.ref] = live  # made once: its users grow it, and the rest of it never changes
+                return
             if live is not None and not live.applied:
                 live = await kube.adopt(live)
             document = completed(intent, live, owner_uid)

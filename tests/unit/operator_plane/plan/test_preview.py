@@ -199,3 +199,13 @@ def test_an_adapter_is_only_itself() -> None:
 
     assert manifest_preview(adapter(1), adapter(1), "shop").is_empty
     assert [str(each) for each in manifest_preview(adapter(1), adapter(2), "shop").fields] == ["spec.replicas: 1 -> 2"]
+
+
+def test_a_claim_that_is_there_is_not_said_to_change() -> None:
+    before, after = (a_graph(), a_graph())
+    claim = '{"version":1,"spec":{"pvcs":[{"name":"cache","create":true,"size":"%s","storageClass":"s",'
+    claim += '"volumeAccessMode":"ReadWriteMany"}]}}'
+    for graph, size in ((before, "1Gi"), (after, "2Gi")):
+        graph["metadata"]["annotations"] = {"nvidia.com/dgd-spec": claim % size}
+    found = preview(before, after, RenderContext(namespace="ns"))
+    assert not [each for each in found.objects if each.ref.kind.name == "PersistentVolumeClaim"]

@@ -287,6 +287,22 @@ async def test_claim_is_kept_when_the_graph_no_longer_asks_for_it() -> None:
     assert ref in world.objects
 
 
+async def test_claim_that_is_there_stays_as_it_is() -> None:
+    """Its users grow it, and an API server refuses every other change of it."""
+    payload = '{"version":1,"spec":{"pvcs":[{"name":"cache","create":true,"size":"1Gi","storageClass":"s",'
+    payload += '"volumeAccessMode":"ReadWriteMany"}]}}'
+    world = a_world(a_component(), annotations_={"nvidia.com/dgd-spec": payload})
+    operator = Operator(world)
+    await operator.settle()
+    before = world.objects[Ref(CLAIM, NAMESPACE, "cache")]
+
+    world.put(a_graph_document(a_component(), annotations_={"nvidia.com/dgd-spec": payload.replace("1Gi", "2Gi")}))
+    await operator.settle()
+
+    assert world.objects[Ref(CLAIM, NAMESPACE, "cache")] == before
+    assert status_of(world)["state"] == "successful"
+
+
 async def test_graph_that_cannot_be_rendered_fails_with_its_field_and_leaves_what_runs() -> None:
     world = a_world()
     operator = Operator(world)
