@@ -6,6 +6,8 @@ from typing import Any
 
 from dynamo_operator.kube import Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, SERVICE_ACCOUNT
+from dynamo_operator.reconcile.finalizers import FINALIZER
+from dynamo_operator.render import names
 from tests.unit.operator_plane.reconcile.operators import NAMESPACE, Operator, graph_ref
 from tests.unit.operator_plane.reconcile.world import World
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
@@ -113,3 +115,34 @@ async def test_child_whose_component_deployment_is_gone_leads_to_its_graph() -> 
     world.drop(Ref(COMPONENT_DEPLOYMENT, NAMESPACE, deployment.ref.name))
 
     assert operator.graphs.roots_of(deployment, operator.view) == (graph_ref(),)
+
+
+async def test_the_finalizer_that_upstream_left_is_taken_off() -> None:
+    world = World()
+    world.put(a_document())
+    world.edit(ALONE, lambda found: found["metadata"].update(finalizers=[FINALIZER, "others/one"]))
+    await settled(world)
+    assert world.objects[ALONE].document["metadata"]["finalizers"] == ["others/one"]
+    assert condition(world)["status"] == "True"
+
+
+async def test_one_that_ends_is_let_go_and_nothing_else() -> None:
+    world = World()
+    world.put(a_document())
+    ending = {"finalizers": [FINALIZER], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    world.edit(ALONE, lambda found: found["metadata"].update(ending))
+    await Operator(world).components.reconcile(ALONE)
+    assert world.objects[ALONE].document["metadata"]["finalizers"] == []
+    assert world.seen(DEPLOYMENT) == ()
+
+
+async def test_parts_of_a_graph_that_is_gone_already_are_let_go() -> None:
+    world = World()
+    owner = {"apiVersion": "nvidia.com/v1beta1", "kind": "DynamoGraphDeployment", "name": "g", "uid": "gone"}
+    part = a_document()
+    world.put({**part, "metadata": {**part["metadata"], "labels": {names.GRAPH_NAME: "g"}}})
+    ending = {"finalizers": [FINALIZER], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    owned = {"ownerReferences": [{**owner, "controller": True}], **ending}
+    world.edit(ALONE, lambda found: found["metadata"].update(owned))
+    await Operator(world).reconcile("g")
+    assert world.objects[ALONE].document["metadata"]["finalizers"] == []
