@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, Live
+from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, Live
 from dynamo_operator.reconcile.ports import Kube
 
 FINALIZER = "nvidia.com/finalizer"
@@ -30,12 +30,12 @@ def letting_go(live: Live) -> list[dict[str, Any]]:
 
 
 async def release(kube: Kube, live: Live) -> Live:
-    """The object without it; as it was where somebody changed it meanwhile, which leads to another pass."""
+    """The object without it; as it was where that is refused, or somebody changed it meanwhile: another pass tries."""
     if not is_held(live):
         return live
     try:
         return await kube.patch(live.ref, letting_go(live))
-    except (Conflict, Gone, Invalid, Forbidden):
+    except (Conflict, Gone, Invalid, Forbidden, Blocked):
         return live
 
 

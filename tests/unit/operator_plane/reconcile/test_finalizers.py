@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dynamo_operator.kube import Conflict, Forbidden, Gone, Invalid, KubeError, Live, Ref
+from dynamo_operator.kube import Blocked, Conflict, Forbidden, Gone, Invalid, KubeError, Live, Ref
 from dynamo_operator.kube.objects import GRAPH
 from dynamo_operator.reconcile.finalizers import FINALIZER, release
 from tests.fakes.kube import FakeKube, Fault
@@ -29,7 +29,7 @@ async def test_an_object_without_it_is_not_written() -> None:
     assert kube.writes == []
 
 
-@pytest.mark.parametrize("error", [Conflict("changed"), Gone("gone"), Invalid("no"), Forbidden("no")])
+@pytest.mark.parametrize("error", [Conflict("changed"), Gone("gone"), Invalid("no"), Forbidden("no"), Blocked("no")])
 async def test_a_refused_release_is_left_to_another_pass(error: KubeError) -> None:
     kube = FakeKube()
     live = a_graph_with(kube, FINALIZER)
