@@ -6,7 +6,8 @@ the owner is there. An object that exists under another controller, or under non
 Shared objects belong to a namespace, not to one graph: the accounts of planners and endpoint pickers with their
 bindings, and a base model's headless Service, which covers the pods of all graphs that serve it. They have no owner, so
 graphs do not fight over them: each applies the same text, and the pass of a graph that is gone or that lost such a
-component deletes those that nothing in the namespace asks for any longer.
+component deletes those that nothing in the namespace asks for any longer. Upstream gives a model's Service to
+one graph or component deployment; that owner is taken off.
 """
 
 from __future__ import annotations
