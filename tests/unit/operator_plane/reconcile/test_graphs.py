@@ -19,6 +19,11 @@ from tests.unit.operator_plane.reconcile.operators import (
 from tests.unit.operator_plane.reconcile.world import World
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
 
+CLAIMING = (
+    '{"version":1,"spec":{"pvcs":[{"name":"cache","create":true,"size":"1Gi","storageClass":"s",'
+    '"volumeAccessMode":"ReadWriteMany"}]}}'
+)
+
 
 def a_frontend(**fields: Any) -> dict[str, Any]:
     return a_component("Frontend", "frontend", **fields)
@@ -273,9 +278,7 @@ async def test_adapter_ends_when_its_component_asks_for_none() -> None:
 
 
 async def test_claim_is_kept_when_the_graph_no_longer_asks_for_it() -> None:
-    payload = '{"version":1,"spec":{"pvcs":[{"name":"cache","create":true,"size":"1Gi","storageClass":"s",'
-    payload += '"volumeAccessMode":"ReadWriteMany"}]}}'
-    world = a_world(a_component(), annotations_={"nvidia.com/dgd-spec": payload})
+    world = a_world(a_component(), annotations_={"nvidia.com/dgd-spec": CLAIMING})
     operator = Operator(world)
     await operator.settle()
     ref = Ref(CLAIM, NAMESPACE, "cache")
@@ -289,14 +292,12 @@ async def test_claim_is_kept_when_the_graph_no_longer_asks_for_it() -> None:
 
 async def test_claim_that_is_there_stays_as_it_is() -> None:
     """Its users grow it, and an API server refuses every other change of it."""
-    payload = '{"version":1,"spec":{"pvcs":[{"name":"cache","create":true,"size":"1Gi","storageClass":"s",'
-    payload += '"volumeAccessMode":"ReadWriteMany"}]}}'
-    world = a_world(a_component(), annotations_={"nvidia.com/dgd-spec": payload})
+    world = a_world(a_component(), annotations_={"nvidia.com/dgd-spec": CLAIMING})
     operator = Operator(world)
     await operator.settle()
     before = world.objects[Ref(CLAIM, NAMESPACE, "cache")]
 
-    world.put(a_graph_document(a_component(), annotations_={"nvidia.com/dgd-spec": payload.replace("1Gi", "2Gi")}))
+    world.put(a_graph_document(a_component(), annotations_={"nvidia.com/dgd-spec": CLAIMING.replace("1Gi", "2Gi")}))
     await operator.settle()
 
     assert world.objects[Ref(CLAIM, NAMESPACE, "cache")] == before

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from dynamo_operator.validate import Context, validate
 from tests.unit.operator_plane.validate.manifests import a_graph, an_alpha_graph, with_
+
+Row: TypeAlias = tuple[dict[str, Any], str, str, str, Context | None]
 
 
 def beta(path: str, value: object) -> dict[str, Any]:
@@ -21,7 +23,8 @@ def alpha(path: str, value: object) -> dict[str, Any]:
 def wrong(
     id: str, manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None = None
 ) -> Any:
-    return pytest.param(manifest, path, found, allowed, context, id=id)
+    row: Row = (manifest, path, found, allowed, context)
+    return pytest.param(row, id=id)
 
 
 def assert_only_violation(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from dynamo_operator.validate import validate
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     DECODE,
     MAIN,
@@ -35,7 +35,7 @@ def cached_alpha(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong(
             "compilation-cache-of-no-known-engine",
@@ -121,10 +121,8 @@ def cached_alpha(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, An
         ),
     ],
 )
-def test_one_wrong_thing_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_thing_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 @pytest.mark.parametrize(

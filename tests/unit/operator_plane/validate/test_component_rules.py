@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     DECODE,
     IMAGE,
@@ -27,7 +27,7 @@ TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong(
             "engine-other-than-stated",
@@ -180,10 +180,8 @@ TWICE = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
         ),
     ],
 )
-def test_one_wrong_thing_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_thing_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from dynamo_operator.validate import validate
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import DECODE, MAIN, an_alpha_graph, an_alpha_service, with_
 
 POD = "spec.components[1].podTemplate.spec"
@@ -35,7 +35,7 @@ def nodes(**requirement: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong("empty-source", beta(f"{MAIN}.envFrom", [{}]), f"{MAIN}.envFrom[0]", "neither", "secretRef"),
         wrong(
@@ -377,10 +377,8 @@ def nodes(**requirement: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_an_api_server_refuses_is_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_what_an_api_server_refuses_is_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 @pytest.mark.parametrize(

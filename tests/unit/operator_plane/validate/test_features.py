@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     DECODE,
     IMAGE,
@@ -30,7 +30,7 @@ GMS = a_component(
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong(
             "reserved-container-of-a-frontend",
@@ -149,10 +149,8 @@ GMS = a_component(
         ),
     ],
 )
-def test_one_wrong_thing_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_thing_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 def test_modes_across_pods_are_refused_on_every_pathway_at_each_feature() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     MAIN,
     a_component,
@@ -27,7 +27,7 @@ GROVE = Context(has_grove=True)
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong("kind-unknown", beta("kind", "DynamoGraph"), "kind", '"DynamoGraph"', "DynamoModel"),
         wrong("field-in-pod-spec", beta(f"{POD}.volums", []), f"{POD}.volums", '"volums"', ""),
@@ -246,10 +246,8 @@ GROVE = Context(has_grove=True)
         ),
     ],
 )
-def test_one_wrong_thing_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_thing_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 def test_all_violations_are_reported_at_once() -> None:

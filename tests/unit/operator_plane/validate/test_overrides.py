@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dynamo_operator.api import parse_graph
 from dynamo_operator.render import RenderContext, RenderError, render
 from dynamo_operator.validate import Context, validate, validate_update
-from tests.unit.operator_plane.validate.cases import assert_only_violation, wrong
+from tests.unit.operator_plane.validate.cases import Row, assert_only_violation, wrong
 from tests.unit.operator_plane.validate.manifests import a_component, a_graph, an_alpha_graph, with_, without
 
 Document = dict[str, Any]
@@ -100,7 +100,7 @@ def test_an_override_needs_grove(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong(
             "operators-field-of-the-set",
@@ -225,10 +225,8 @@ def test_an_override_needs_grove(place: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_patch_is_named_by_its_place(
-    manifest: Document, path: str, found: str, allowed: str, context: Context
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_what_is_wrong_with_a_patch_is_named_by_its_place(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 def test_a_malformed_patch_is_not_repeated_in_the_answer() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import (
     a_component,
     a_container,
@@ -25,7 +25,7 @@ def an_alpha_epp(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong(
             "epp-config-on-worker",
@@ -97,10 +97,8 @@ def an_alpha_epp(config: dict[str, Any]) -> dict[str, Any]:
         ),
     ],
 )
-def test_one_wrong_thing_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_thing_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 def test_a_picker_may_mount_its_default_volumes_elsewhere() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, beta, wrong
+from dynamo_operator.validate import validate
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, beta, wrong
 from tests.unit.operator_plane.validate.manifests import DECODE, IMAGE, MAIN, a_container, with_
 
 WORKER = "spec.components[1]"
@@ -18,7 +16,7 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong("env-name-with-equals", beta("spec.env", [{"name": "A=B"}]), "spec.env[0].name", '"A=B"', 'without "="'),
         wrong("env-name-not-ascii", beta("spec.env", [{"name": "Ä"}]), "spec.env[0].name", '"Ä"', "printable ASCII"),
@@ -351,10 +349,8 @@ TWO_PROBES = {"httpGet": {"port": 80}, "exec": {"command": ["true"]}}
         ),
     ],
 )
-def test_one_wrong_thing_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_thing_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 IMAGES = [

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dynamo_operator.validate import Context, validate
-from tests.unit.operator_plane.validate.cases import alpha, assert_only_violation, wrong
+from dynamo_operator.validate import validate
+from tests.unit.operator_plane.validate.cases import Row, alpha, assert_only_violation, wrong
 from tests.unit.operator_plane.validate.manifests import DECODE, with_
 
 OWN = f"{DECODE}.extraPodSpec.mainContainer.resources"
@@ -19,7 +19,7 @@ def both(dedicated: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("manifest", "path", "found", "allowed", "context"),
+    "row",
     [
         wrong(
             "alpha-request-over-limit",
@@ -72,10 +72,8 @@ def both(dedicated: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         ),
     ],
 )
-def test_one_wrong_amount_gives_one_violation(
-    manifest: dict[str, Any], path: str, found: str, allowed: str, context: Context | None
-) -> None:
-    assert_only_violation(manifest, path, found, allowed, context)
+def test_one_wrong_amount_gives_one_violation(row: Row) -> None:
+    assert_only_violation(*row)
 
 
 @pytest.mark.parametrize(
