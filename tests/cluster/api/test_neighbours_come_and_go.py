@@ -163,6 +163,8 @@ class Door:
     def refusal(self, graph: Document) -> str | None:
         """Why a graph is refused; None when it is not. ConnectionError and the like while nobody answers."""
         secret = self.place.cluster.get("secret", "webhook-server-cert", "-n", self.place.namespace)
+        if "data" not in secret:
+            raise ConnectionError("its certificates are not made yet")
         context = ssl.create_default_context(cadata=b64decode(secret["data"]["ca.crt"]).decode())
         context.check_hostname = False
         body = json.dumps(
