@@ -140,7 +140,15 @@ def _operator(setup: Setup) -> Operator:
             neighbours.doubt("begins to lead")
 
     kube = Client(setup.http, fence=leadership.fence, on_written=note_written)
-    controllers = _controllers(setup, kube, store, neighbours)
+    surroundings = Surroundings(
+        kube,
+        store,
+        render_context(setup.settings, setup.served),
+        monotonic=_clock,
+        on_lack=neighbours.doubt,
+        is_pressed=queue.is_pressed,
+    )
+    controllers = _controllers(setup, kube, surroundings)
     # A kind that the cluster does not serve is not waited for.
     kinds = tuple(kind for kind in sorted(wanted.kinds) if is_served(kind, setup.served))
     feed = Feed(store, queue, controllers, expected=kinds, on_change=claims.note)
@@ -165,9 +173,7 @@ def _operator(setup: Setup) -> Operator:
     return Operator(parts)
 
 
-def _controllers(setup: Setup, kube: Client, store: LiveStore, neighbours: Neighbours) -> tuple[Controller, ...]:
-    context = render_context(setup.settings, setup.served)
-    surroundings = Surroundings(kube, store, context, monotonic=_clock, on_lack=neighbours.doubt)
+def _controllers(setup: Setup, kube: Client, surroundings: Surroundings) -> tuple[Controller, ...]:
     return (
         GraphController(surroundings, FrontendAdmission(kube, setup.pods)),
         ComponentDeploymentController(surroundings),

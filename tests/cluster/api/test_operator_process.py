@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dynamo_operator.handlers.queue import CONCURRENCY
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster
 from tests.cluster.operator_process import OperatorProcess, running_operator
@@ -52,6 +53,14 @@ def holder(cluster: ApiCluster, namespace: str, name: str) -> str:
         return ""
 
 
+def a_frontend_graph(namespace: str, name: str = "g") -> dict[str, Any]:
+    graph = a_graph(namespace)
+    graph["metadata"]["name"] = name
+    main = {"name": "main", "image": "dynamo/frontend:1.5.0"}
+    graph["spec"]["components"][0]["podTemplate"] = {"spec": {"containers": [main]}}
+    return graph
+
+
 def deployments(cluster: ApiCluster, namespace: str) -> int:
     return len(cluster.get("deployments", "-n", namespace)["items"])
 
@@ -63,10 +72,7 @@ def test_a_graph_gets_its_objects_and_the_lease_is_given_back(
     until(operator.is_ready, operator)
     until(operator.is_leading, operator)
     assert "checkpoints are not served" in operator.said()
-    graph = a_graph(api_namespace)
-    main = {"name": "main", "image": "dynamo/frontend:1.5.0"}
-    graph["spec"]["components"][0]["podTemplate"] = {"spec": {"containers": [main]}}
-    api_cluster.apply(graph)
+    api_cluster.apply(a_frontend_graph(api_namespace))
     until(lambda: deployments(api_cluster, api_namespace) == 1, operator)
     assert holder(api_cluster, api_namespace, "dynamo-operator-namespace-scope").startswith("dynamo-operator/")
     api_cluster.kubectl("delete", "deployments", "--all", "-n", api_namespace)
@@ -74,6 +80,23 @@ def test_a_graph_gets_its_objects_and_the_lease_is_given_back(
     assert operator.stop() == 0, operator.said()[-3000:]
     assert holder(api_cluster, api_namespace, "dynamo-operator") == ""
     assert holder(api_cluster, api_namespace, "dynamo-operator-namespace-scope") == ""
+
+
+@pytest.mark.timeout(180, func_only=True)
+def test_many_new_graphs_get_their_objects_before_pods_of_any_are_started(
+    start: Start, api_cluster: ApiCluster, api_namespace: str
+) -> None:
+    """Only those whose pass is among the last to begin find nobody waiting."""
+    names = [f"graph-{number:02}" for number in range(3 * CONCURRENCY)]
+    api_cluster.apply(*(a_frontend_graph(api_namespace, name) for name in names))
+    mark = api_cluster.audit.mark()
+    operator = start(**restricted(api_namespace))
+    until(lambda: deployments(api_cluster, api_namespace) == len(names), operator)
+
+    calls = [each for each in api_cluster.audit.calls(mark) if (each.verb, each.status) == ("patch", 201)]
+    made = [each.resource for each in calls if each.namespace == api_namespace]
+    assert made.count("deployments") == len(names)
+    assert made[: made.index("deployments")].count("dynamocomponentdeployments") >= 2 * CONCURRENCY
 
 
 @pytest.mark.timeout(180, func_only=True)
@@ -116,9 +139,7 @@ def test_a_claimed_namespace_is_left_alone_until_it_is_released(
     api_cluster.apply(lease)
     everywhere = start()
     until(everywhere.is_ready, everywhere)
-    graph = a_graph(api_namespace)
-    main = {"name": "main", "image": "dynamo/frontend:1.5.0"}
-    graph["spec"]["components"][0]["podTemplate"] = {"spec": {"containers": [main]}}
+    graph = a_frontend_graph(api_namespace)
     with api_cluster.namespace() as other:
         api_cluster.apply(graph)
         api_cluster.apply({**graph, "metadata": {"name": "g", "namespace": other}})

@@ -1,8 +1,8 @@
 """One pass at a time for each dirty root, a bounded number of them at once.
 
-Duty: run the controllers' passes, coalesce what arrives meanwhile, come back after failures and when asked to. A pass
-that fails in any way costs its own root a delay and nobody else anything. It must not know what a pass does.
-Callers: the feed marks, the election pauses and resumes, the process drains.
+Duty: run the controllers' passes, in the order that they ask for, coalesce what arrives meanwhile, come back after
+failures and when asked to. A pass that fails in any way costs its own root a delay and nobody else anything. It must
+not know what a pass does. Callers: the feed marks, the election pauses and resumes, the process drains.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Protocol
 
 from dynamo_operator.handlers.backoff import retry_delay_s
 from dynamo_operator.kube import Deposed, KubeError, Ref
-from dynamo_operator.reconcile import Controller, Outcome
+from dynamo_operator.reconcile import Controller, Outcome, Priority
 
 # Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others.
-CONCURRENCY = 32
+CONCURRENCY = 16
+PATIENCE_S = 60.0  # what has waited for so long goes before whatever came later, whatever its priority
 PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,15 @@ class Queue:
         admits: Callable[[Ref], bool] = lambda _: True,
         concurrency: int = CONCURRENCY,
         pass_deadline_s: float = PASS_DEADLINE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._observer = observer
         self._admits = admits
         self._concurrency = concurrency
         self._pass_deadline_s = pass_deadline_s
-        self._dirty: dict[Work, None] = {}
+        self._patience_s = patience_s
+        self._dirty: dict[Work, float] = {}  # since when, eldest first
+        self._priorities: dict[Work, Priority] = {}  # as the last pass asked, where it was not the first one
         self._running: dict[Work, asyncio.Task[None]] = {}
         self._timers: dict[Work, asyncio.TimerHandle] = {}
         self._held_until: dict[Work, float] = {}
@@ -71,16 +75,27 @@ class Queue:
         """Pieces of work that wait for their turn."""
         return len(self._dirty)
 
+    def priority(self, work: Work) -> Priority:
+        """What its next pass is for, as the last one said."""
+        return self._priorities.get(work, Priority.CHANGES)
+
+    def is_pressed(self, root: Ref) -> bool:
+        """Whether changes of other roots wait, and the root's pass that runs now has not let them go before already."""
+        if any(work.root == root and self.priority(work) is not Priority.CHANGES for work in self._running):
+            return False
+        return any(work.root != root and self.priority(work) is Priority.CHANGES for work in self._dirty)
+
     def mark(self, work: Work) -> None:
         """Have a pass soon; at once if it only waits for a timer, unless the API server asked it to wait."""
         if self._is_paused:
             return
-        wait_s = self._held_until.get(work, 0.0) - asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
+        wait_s = self._held_until.get(work, 0.0) - now_s
         if wait_s > 0:
             self._schedule(work, wait_s)
             return
         self._unschedule(work)
-        self._dirty[work] = None
+        self._dirty.setdefault(work, now_s)
         self._pump()
 
     def mark_all(self, works: Iterable[Work]) -> None:
@@ -96,6 +111,7 @@ class Queue:
         """Forget what waits; passes in flight end by themselves, held back by the fence."""
         self._is_paused = True
         self._dirty.clear()
+        self._priorities.clear()
         self._failures.clear()
         self._held_until.clear()
         for work in tuple(self._timers):
@@ -123,11 +139,15 @@ class Queue:
         assert not self._is_paused or not (self._dirty or self._timers)
 
     def _pump(self) -> None:
-        """Start what may start, eldest first; what runs already stays dirty until its pass has ended."""
-        if len(self._running) >= self._concurrency:
+        """Start what may start; what runs already stays dirty until its pass has ended."""
+        places = self._concurrency - len(self._running)
+        if places <= 0:
             return
         ready = [work for work in self._dirty if work not in self._running]
-        for work in ready[: self._concurrency - len(self._running)]:
+        if len(ready) > places:
+            overdue_s = asyncio.get_running_loop().time() - self._patience_s
+            ready.sort(key=lambda work: self.priority(work) if self._dirty[work] > overdue_s else Priority.CHANGES)
+        for work in ready[:places]:
             del self._dirty[work]
             if self._admits(work.root):
                 self._idle.clear()
@@ -159,12 +179,19 @@ class Queue:
         self._observer.passed(
             work.root, loop.time() - started, error, is_requeued=error is None and outcome.again_after_s is not None
         )
+        self._prioritise(work, outcome.priority)
         if error is None:
             self._failures.pop(work, None)
             if outcome.again_after_s is not None:
                 self._come_back(work, outcome.again_after_s)
         else:
             self._retry(work, error)
+
+    def _prioritise(self, work: Work, priority: Priority) -> None:
+        if priority is Priority.CHANGES:
+            self._priorities.pop(work, None)
+        elif not self._is_paused:
+            self._priorities[work] = priority
 
     def _retry(self, work: Work, error: Exception) -> None:
         failures = self._failures[work] = self._failures.get(work, 0) + 1

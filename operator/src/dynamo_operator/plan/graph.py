@@ -72,6 +72,13 @@ def decide(seen: Survey, facts: Facts) -> Plan:
     )
 
 
+def starters(plan: Plan, seen: Survey) -> frozenset[Ref]:
+    """What starts the first pods of a new graph; nothing once one of its workloads is there."""
+    refs = (intent.ref for intent in plan.intents)
+    found = frozenset(ref for ref in refs if is_workload(ref.kind) or ref.kind == POD_CLIQUE_SET)
+    return found if found.isdisjoint(seen.children) else frozenset()
+
+
 def scalings_of(seen: Survey, lives: Mapping[Ref, Live]) -> tuple[Scaling, ...]:
     """What members of a gang are scaled to after their set is applied; `lives` are the objects as that left them."""
     gang = seen.gang

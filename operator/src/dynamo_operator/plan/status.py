@@ -24,6 +24,7 @@ READY = "Ready"
 NOT_READY = "some_resources_are_not_ready"
 LONGEST_MESSAGE = 2000  # of the 32768 that the API allows; what does not fit helps nobody
 _ROLLING = ("Pending", "InProgress")
+_RESTARTING = ("Pending", "Restarting")
 _REASONS = {Lack.UPDATING: "updating", Lack.PODS: "pods_not_ready", Lack.CAPACITY: "insufficient_capacity"}
 
 
@@ -82,6 +83,13 @@ class Report:
     failures: tuple[str, ...]
     waits: tuple[str, ...] = ()
     topology: Verdict | None = None
+
+
+def is_starting(report: Report) -> bool:
+    """Whether all that a graph's next pass can do is to tell that its pods are ready."""
+    is_restarting = (report.restart.status or {}).get("phase") in _RESTARTING
+    has_to_act = report.failures or report.waits or report.is_rolling or is_restarting
+    return not has_to_act and any(each.lack for each in report.standings)
 
 
 def graph_status(root: Live, report: Report, now: str) -> Status:
@@ -187,7 +195,7 @@ def _graph_verdict(report: Report, *, is_rolling: bool) -> tuple[Verdict, str]:
         return Verdict(READY, False, "rolling_update_in_progress", message), "pending"
     if lacks or report.waits:
         return Verdict(READY, False, _reason(report), _shortened(f"Resources not ready: {listed}")), "pending"
-    if (report.restart.status or {}).get("phase") in ("Pending", "Restarting"):
+    if (report.restart.status or {}).get("phase") in _RESTARTING:
         names = ", ".join((report.restart.status or {}).get("inProgress") or ())
         return Verdict(READY, False, "updating", f"Restarting: {names}"), "pending"
     return Verdict(READY, True, "all_resources_are_ready", "All resources are ready"), "successful"

@@ -13,7 +13,7 @@ from dynamo_operator.reconcile.component_deployments import ComponentDeploymentC
 from dynamo_operator.reconcile.graphs import GraphController
 from dynamo_operator.reconcile.models import ModelController
 from dynamo_operator.reconcile.models_workers import HttpWorkers
-from dynamo_operator.reconcile.ports import Controller, Happening, Kube, Outcome, Store
+from dynamo_operator.reconcile.ports import Controller, Happening, Kube, Outcome, Priority, Store
 from dynamo_operator.reconcile.surroundings import Surroundings
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Kube",
     "ModelController",
     "Outcome",
+    "Priority",
     "ScalingAdapterController",
     "Store",
     "Surroundings",

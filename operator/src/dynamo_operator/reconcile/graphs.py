@@ -20,17 +20,24 @@ from dynamo_operator.kube.objects import (
 )
 from dynamo_operator.plan.changes import graph_changes
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.plan.graph import Plan, decide, scalings_of
+from dynamo_operator.plan.graph import Plan, decide, scalings_of, starters
 from dynamo_operator.plan.intents import is_shared
 from dynamo_operator.plan.kinds import CHILD_KINDS
 from dynamo_operator.plan.standings import generation_annotations, report_of, told, unmanaged_rollout
-from dynamo_operator.plan.status import READY, Report, component_deployment_status, graph_status, refused_status
+from dynamo_operator.plan.status import (
+    READY,
+    Report,
+    component_deployment_status,
+    graph_status,
+    is_starting,
+    refused_status,
+)
 from dynamo_operator.plan.survey import Survey, survey
 from dynamo_operator.reconcile.admission import Admission
 from dynamo_operator.reconcile.diagnosis import Diagnosis, Wanted, pod_labels
 from dynamo_operator.reconcile.finalizers import release
 from dynamo_operator.reconcile.key_pairs import key_pair_failures
-from dynamo_operator.reconcile.ports import Outcome, Store
+from dynamo_operator.reconcile.ports import Outcome, Priority, Store
 from dynamo_operator.reconcile.reporting import soonest
 from dynamo_operator.reconcile.rolling import Look, RolloutLookout
 from dynamo_operator.reconcile.roots import root_of
@@ -108,7 +115,11 @@ class GraphController:
         keys = await key_pair_failures(
             self._kube, live, component_deployments(seen.graph, context), context.mpi_secret_name
         )
-        done = await carry_out(self._kube, self._store, live, plan.intents)
+        later = starters(plan, seen) if self._around.is_pressed(live.ref) else frozenset()
+        now = (intent for intent in plan.intents if intent.ref not in later)
+        done = await carry_out(self._kube, self._store, live, now)
+        if later:
+            return Outcome(0.0, Priority.PODS)
         done.failures.update(keys)
         await scale(self._kube, scalings_of(seen, done.lives), done)
         kept = await remove(self._kube, plan.removals)
@@ -119,9 +130,11 @@ class GraphController:
         waits = [look.again_after_s]
         if removed or any(ref.kind == COMPONENT_DEPLOYMENT for ref in done.replaced):
             waits.append(await tidy(self._kube, self._store, namespace))
-        waits += [await self._note_generation(seen), await self._report(seen, look, plan, done)]
+        waits.append(await self._note_generation(seen))
+        report, again_after_s = await self._report(seen, look, plan, done)
+        waits.append(again_after_s)
         await self._reporter.record(live, (*look.changes, *unmanaged_rollout(seen), *_removals(removed)))
-        return Outcome(soonest(*waits))
+        return Outcome(soonest(*waits), Priority.STATUS if is_starting(report) else Priority.CHANGES)
 
     def _children(self, live: Live) -> list[Live]:
         """All that the graph controls, and what its component deployments and sets of cliques control."""
@@ -133,7 +146,7 @@ class GraphController:
         status = refused_status(live, "ValidationFailed", str(error), self._reporter.now())
         return Outcome(soonest(await self._publish(live, status), self._around.refused_again_after_s(error)))
 
-    async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> float | None:
+    async def _report(self, seen: Survey, look: Look, plan: Plan, done: Done) -> tuple[Report, float | None]:
         now = self._reporter.now()
         report = report_of(seen, plan, look.facts, done.lives, (*done.sentences, *plan.refusals))
         diagnosis = await self._diagnosis(seen.root, report)
@@ -151,7 +164,7 @@ class GraphController:
             waits.append(FAILED_AGAIN_S)
         elif status["state"] != "successful":
             waits.append(HINDERED_AGAIN_S if done.hindrances else UNREADY_AGAIN_S)
-        return soonest(*waits)
+        return report, soonest(*waits)
 
     async def _diagnosis(self, root: Live, report: Report) -> Diagnosis:
         wanted = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Literal, Protocol
 
 from dynamo_operator.kube import Document, Kind, Live, Ref
@@ -89,11 +90,20 @@ class Store(Protocol):
         ...
 
 
+class Priority(IntEnum):
+    """What the next pass of a root is for; where many wait, the lower number goes first."""
+
+    CHANGES = 0
+    PODS = 1  # the rest of a new graph, which starts its pods
+    STATUS = 2  # to tell that its pods are ready
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one pass came to. `again_after_s`: come back by then, because something is awaited that sends no event."""
 
     again_after_s: float | None = None
+    priority: Priority = Priority.CHANGES
 
 
 class Controller(Protocol):

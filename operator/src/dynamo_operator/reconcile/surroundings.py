@@ -24,7 +24,8 @@ UNREADY_AGAIN_S = 60.0  # an image-pull secret made later sends none either
 class Surroundings:
     """`context` holds the operator's configuration; its namespace is replaced by each graph's.
 
-    `on_lack` hears of kinds that a root needs and `context` says the cluster lacks.
+    `on_lack` hears of kinds that a root needs and `context` says the cluster lacks. `is_pressed` tells a root's pass
+    whether others would have to wait for what it could leave for later.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Surroundings:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         on_lack: Callable[[str], None] = lambda _: None,
+        is_pressed: Callable[[Ref], bool] = lambda _: False,
     ) -> None:
         self.kube = kube
         self.store = store
@@ -43,6 +45,7 @@ class Surroundings:
         self.reporter = Reporter(kube, wall, monotonic)
         self.diagnostician = Diagnostician(kube, wall, monotonic)
         self.endings = Endings(monotonic)
+        self.is_pressed = is_pressed
         self._on_lack = on_lack
         self._context = context
         self._pull_secrets = PullSecrets(kube, monotonic)

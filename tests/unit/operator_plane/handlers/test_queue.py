@@ -12,7 +12,7 @@ from dynamo_operator.handlers.backoff import CAP_S, CONFLICT_CAP_S, HOPELESS_CAP
 from dynamo_operator.handlers.queue import Queue, Work
 from dynamo_operator.kube import Conflict, Deposed, Forbidden, Invalid, Kind, Live, Ref, Throttled, Unreachable
 from dynamo_operator.kube.objects import GRAPH
-from dynamo_operator.reconcile import Outcome, Store
+from dynamo_operator.reconcile import Outcome, Priority, Store
 
 DEADLINE_S = 5.0
 
@@ -239,6 +239,113 @@ async def test_drain_cancels_what_does_not_finish() -> None:
     await passes.until(lambda: passes.running == 1)
     assert not await queue.drain(0.01)
     assert passes.running == 0
+
+
+@dataclass
+class Crowd:
+    """A queue with one place, which `blocker` holds until `open`; the first passes ask for `priorities`."""
+
+    passes: Passes
+    queue: Queue
+    gate: asyncio.Event
+    pressed: dict[str, list[bool]]
+
+    def mark(self, *names: str) -> None:
+        self.queue.mark_all(work(self.passes, name) for name in names)
+
+    async def until_passed(self, count: int) -> list[str]:
+        """The names in the order of their passes, without the blocker."""
+        self.gate.set()
+        await self.passes.until(lambda: len(self.passes.ended) == count + 1)
+        assert await self.queue.drain(DEADLINE_S)
+        return self.passes.begun[1:]
+
+
+async def a_crowd(priorities: dict[str, Priority], **options: object) -> Crowd:
+    """Those with a priority have had the pass that asked for it."""
+    gate = asyncio.Event()
+    pressed: dict[str, list[bool]] = {}
+
+    async def pass_once(root: Ref) -> Outcome:
+        pressed.setdefault(root.name, []).append(queue.is_pressed(root))
+        if root.name == "blocker":
+            await gate.wait()
+        return Outcome(priority=priorities.get(root.name, Priority.CHANGES))
+
+    passes = Passes(pass_once)
+    queue = started(passes, concurrency=1, **options)
+    queue.mark_all(work(passes, name) for name in priorities)
+    await passes.until(lambda: len(passes.ended) == len(priorities))
+    passes.begun.clear()
+    passes.ended.clear()
+    pressed.clear()
+    queue.mark(work(passes, "blocker"))
+    await passes.until(lambda: passes.running == 1)
+    return Crowd(passes, queue, gate, pressed)
+
+
+LATE = {"status": Priority.STATUS, "pods": Priority.PODS}
+
+
+async def test_changes_go_before_pods_and_pods_before_statuses() -> None:
+    crowd = await a_crowd(LATE)
+    crowd.mark("status", "pods", "one", "two")
+
+    assert await crowd.until_passed(4) == ["one", "two", "pods", "status"]
+
+
+async def test_what_has_waited_for_long_goes_first() -> None:
+    crowd = await a_crowd(LATE, patience_s=0.0)
+    crowd.mark("status", "pods", "one", "two")
+
+    assert await crowd.until_passed(4) == ["status", "pods", "one", "two"]
+
+
+async def test_marks_do_not_shorten_how_long_a_root_has_waited() -> None:
+    crowd = await a_crowd(LATE, patience_s=0.05)
+    crowd.mark("status")
+    await asyncio.sleep(0.1)
+    crowd.mark("one", "status")
+
+    assert await crowd.until_passed(2) == ["status", "one"]
+
+
+async def test_only_changes_of_others_press_a_pass() -> None:
+    crowd = await a_crowd(LATE)
+    assert not crowd.queue.is_pressed(work(crowd.passes, "blocker").root)
+    crowd.mark("blocker", *LATE)
+    assert not crowd.queue.is_pressed(work(crowd.passes, "blocker").root)
+    crowd.mark("one")
+    assert crowd.queue.is_pressed(work(crowd.passes, "blocker").root)
+    await crowd.until_passed(4)
+
+
+async def test_a_pass_that_has_let_others_go_before_is_pressed_no_more() -> None:
+    crowd = await a_crowd(LATE, patience_s=0.0)
+    crowd.mark("pods", "one", "two")
+
+    await crowd.until_passed(3)
+    assert crowd.pressed == {"blocker": [False], "pods": [False], "one": [True], "two": [False]}
+
+
+async def test_a_failed_pass_and_a_new_leader_forget_what_was_asked_for() -> None:
+    async def fail_second(root: Ref) -> Outcome:
+        if passes.begun.count(root.name) == 2:
+            raise Conflict("stale")
+        return Outcome(priority=Priority.STATUS)
+
+    passes = Passes(fail_second)
+    queue = started(passes)
+    queue.mark(work(passes))
+    await passes.until(lambda: len(passes.ended) == 1)
+    assert queue.priority(work(passes)) is Priority.STATUS
+    queue.mark(work(passes))
+    await passes.until(lambda: len(passes.ended) == 2)
+    assert queue.priority(work(passes)) is Priority.CHANGES
+    await passes.until(lambda: len(passes.ended) == 3)
+    assert queue.priority(work(passes)) is Priority.STATUS
+    queue.pause()
+    assert queue.priority(work(passes)) is Priority.CHANGES
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH
 from dynamo_operator.reconcile import (
     ComponentDeploymentController,
     GraphController,
+    Outcome,
     ScalingAdapterController,
     Surroundings,
 )
@@ -21,7 +22,10 @@ NAMESPACE = "ns"
 
 
 class Operator:
-    """Controllers with empty memories; a restart is another `Operator` on the same world."""
+    """Controllers with empty memories; a restart is another `Operator` on the same world.
+
+    Others wait as long as `is_pressed` is set.
+    """
 
     def __init__(
         self,
@@ -35,12 +39,14 @@ class Operator:
         self.now_s = now_s
         self.admission = admission or Admitting(world)
         self.view = View(world)
+        self.is_pressed = False
         self.around = around = Surroundings(
             world,
             self.view,
             context or RenderContext(namespace=""),
             wall=lambda: START + timedelta(seconds=self.now_s),
             monotonic=lambda: self.now_s,
+            is_pressed=lambda _: self.is_pressed,
         )
         self.graphs = GraphController(around, self.admission)
         self.components = ComponentDeploymentController(around)
@@ -48,7 +54,11 @@ class Operator:
 
     async def reconcile(self, name: str = "g", namespace: str = NAMESPACE) -> float | None:
         """One pass of a graph; the seconds after which it wants the next."""
-        return (await self.graphs.reconcile(Ref(GRAPH, namespace, name))).again_after_s
+        return (await self.outcome(name, namespace)).again_after_s
+
+    async def outcome(self, name: str = "g", namespace: str = NAMESPACE) -> Outcome:
+        """One pass of a graph, and all that it came to."""
+        return await self.graphs.reconcile(Ref(GRAPH, namespace, name))
 
     async def settle(self, *names: str, rounds: int = 60) -> None:
         """Passes, pods and garbage collection by turns, until nothing changes and no pass waits to write counts."""
