@@ -17,7 +17,8 @@ from dynamo_operator.handlers.backoff import retry_delay_s
 from dynamo_operator.kube import Deposed, KubeError, Ref
 from dynamo_operator.reconcile import Controller, Outcome, Priority
 
-# Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others.
+# Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others. With
+# more at once, more new graphs are half-way when the pods of others begin to start.
 CONCURRENCY = 16
 PATIENCE_S = 60.0  # what has waited for so long goes before whatever came later, whatever its priority
 PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
