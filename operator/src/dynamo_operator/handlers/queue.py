@@ -17,10 +17,13 @@ from dynamo_operator.handlers.backoff import retry_delay_s
 from dynamo_operator.kube import Deposed, KubeError, Ref
 from dynamo_operator.reconcile import Controller, Outcome, Priority
 
-# Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others. With
-# more at once, more new graphs are half-way when the pods of others begin to start.
+# Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others.
+# With more at once, more new graphs are half-way when the pods of others begin to start.
 CONCURRENCY = 16
 PATIENCE_S = 60.0  # what has waited for so long goes before whatever came later, whatever its priority
+# Pods of one graph become ready one after another: of many that start, each is looked at less often.
+STATUS_PASSES_PER_S = 20.0
+STATUS_DELAY_CAP_S = 10.0
 PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
 
 log = logging.getLogger(__name__)
@@ -87,17 +90,20 @@ class Queue:
         return any(work.root != root and self.priority(work) is Priority.CHANGES for work in self._dirty)
 
     def mark(self, work: Work) -> None:
-        """Have a pass soon; at once if it only waits for a timer, unless the API server asked it to wait."""
+        """Have a pass soon; at once if it only waits for a timer, unless the API server asked it to wait.
+
+        One that can only tell a status has it a little later, so that more of the same comes together.
+        """
         if self._is_paused:
             return
         now_s = asyncio.get_running_loop().time()
         wait_s = self._held_until.get(work, 0.0) - now_s
         if wait_s > 0:
             self._schedule(work, wait_s)
-            return
-        self._unschedule(work)
-        self._dirty.setdefault(work, now_s)
-        self._pump()
+        elif self.priority(work) is Priority.STATUS and not (work in self._running or work in self._dirty):
+            self._schedule_by(work, self._status_delay_s())
+        else:
+            self._enqueue(work)
 
     def mark_all(self, works: Iterable[Work]) -> None:
         for work in works:
@@ -183,10 +189,19 @@ class Queue:
         self._prioritise(work, outcome.priority)
         if error is None:
             self._failures.pop(work, None)
-            if outcome.again_after_s is not None:
-                self._come_back(work, outcome.again_after_s)
+            again_after_s = outcome.again_after_s
+            if outcome.priority is Priority.STATUS and self._dirty.pop(work, None) is not None:
+                delay_s = self._status_delay_s()
+                again_after_s = delay_s if again_after_s is None else min(again_after_s, delay_s)
+            if again_after_s is not None:
+                self._come_back(work, again_after_s)
         else:
             self._retry(work, error)
+
+    def _enqueue(self, work: Work) -> None:
+        self._unschedule(work)
+        self._dirty.setdefault(work, asyncio.get_running_loop().time())
+        self._pump()
 
     def _prioritise(self, work: Work, priority: Priority) -> None:
         if priority is Priority.CHANGES:
@@ -212,6 +227,15 @@ class Queue:
         if not self._is_paused and work not in self._dirty:
             self._schedule(work, delay_s)
 
+    def _status_delay_s(self) -> float:
+        return min(len(self._priorities) / STATUS_PASSES_PER_S, STATUS_DELAY_CAP_S)
+
+    def _schedule_by(self, work: Work, delay_s: float) -> None:
+        """Unless a timer brings it back sooner."""
+        timer = self._timers.get(work)
+        if timer is None or timer.when() > asyncio.get_running_loop().time() + delay_s:
+            self._schedule(work, delay_s)
+
     def _schedule(self, work: Work, delay_s: float) -> None:
         self._unschedule(work)
         self._timers[work] = asyncio.get_running_loop().call_later(delay_s, self._wake, work)
@@ -224,4 +248,4 @@ class Queue:
     def _wake(self, work: Work) -> None:
         self._timers.pop(work, None)
         self._held_until.pop(work, None)
-        self.mark(work)
+        self._enqueue(work)

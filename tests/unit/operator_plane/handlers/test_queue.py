@@ -250,8 +250,13 @@ class Crowd:
     gate: asyncio.Event
     pressed: dict[str, list[bool]]
 
-    def mark(self, *names: str) -> None:
+    async def mark(self, *names: str) -> None:
+        """Returns when all of them wait for their turn."""
+        before = self.queue.depth
         self.queue.mark_all(work(self.passes, name) for name in names)
+        async with asyncio.timeout(DEADLINE_S):
+            while self.queue.depth < before + len(names):  # noqa: ASYNC110  the queue tells nobody of marks
+                await asyncio.sleep(0.01)
 
     async def until_passed(self, count: int) -> list[str]:
         """The names in the order of their passes, without the blocker."""
@@ -289,23 +294,27 @@ LATE = {"status": Priority.STATUS, "pods": Priority.PODS}
 
 async def test_changes_go_before_pods_and_pods_before_statuses() -> None:
     crowd = await a_crowd(LATE)
-    crowd.mark("status", "pods", "one", "two")
+    await crowd.mark("status")
+    await crowd.mark("pods", "one", "two")
 
     assert await crowd.until_passed(4) == ["one", "two", "pods", "status"]
 
 
 async def test_what_has_waited_for_long_goes_first() -> None:
     crowd = await a_crowd(LATE, patience_s=0.0)
-    crowd.mark("status", "pods", "one", "two")
+    await crowd.mark("status")
+    await crowd.mark("pods", "one", "two")
 
     assert await crowd.until_passed(4) == ["status", "pods", "one", "two"]
 
 
 async def test_marks_do_not_shorten_how_long_a_root_has_waited() -> None:
     crowd = await a_crowd(LATE, patience_s=0.05)
-    crowd.mark("status")
+    await crowd.mark("status")
     await asyncio.sleep(0.1)
-    crowd.mark("one", "status")
+    await crowd.mark("one")
+    crowd.queue.mark(work(crowd.passes, "status"))
+    crowd.queue.check()
 
     assert await crowd.until_passed(2) == ["status", "one"]
 
@@ -313,19 +322,86 @@ async def test_marks_do_not_shorten_how_long_a_root_has_waited() -> None:
 async def test_only_changes_of_others_press_a_pass() -> None:
     crowd = await a_crowd(LATE)
     assert not crowd.queue.is_pressed(work(crowd.passes, "blocker").root)
-    crowd.mark("blocker", *LATE)
+    await crowd.mark("blocker", *LATE)
     assert not crowd.queue.is_pressed(work(crowd.passes, "blocker").root)
-    crowd.mark("one")
+    await crowd.mark("one")
     assert crowd.queue.is_pressed(work(crowd.passes, "blocker").root)
     await crowd.until_passed(4)
 
 
 async def test_a_pass_that_has_let_others_go_before_is_pressed_no_more() -> None:
     crowd = await a_crowd(LATE, patience_s=0.0)
-    crowd.mark("pods", "one", "two")
+    await crowd.mark("pods", "one", "two")
 
     await crowd.until_passed(3)
     assert crowd.pressed == {"blocker": [False], "pods": [False], "one": [True], "two": [False]}
+
+
+async def those_that_start(count: int, again_after_s: float | None = None) -> tuple[Passes, Queue]:
+    """A queue of so many roots that have had the pass after which only a status is to be told.
+
+    News of g0 come during that pass.
+    """
+
+    async def start(root: Ref) -> Outcome:
+        if passes.begun.count("g0") == 1 and root.name == "g0":
+            queue.mark(work(passes, "g0"))
+        return Outcome(again_after_s, Priority.STATUS)
+
+    passes = Passes(start)
+    queue = started(passes)
+    queue.mark_all(work(passes, f"g{number}") for number in reversed(range(count)))
+    await passes.until(lambda: len(passes.ended) == count)
+    return passes, queue
+
+
+async def test_news_for_a_status_come_together() -> None:
+    passes, queue = await those_that_start(20)  # g0 is looked at again a second later
+    for _ in range(3):
+        queue.mark(work(passes, "g0"))
+        queue.check()
+        assert queue.depth == 0
+        await asyncio.sleep(0.02)
+    await passes.until(lambda: passes.begun.count("g0") == 2)
+    await asyncio.sleep(0.1)
+    assert len(passes.ended) == 21
+    await queue.drain(DEADLINE_S)
+
+
+@pytest.mark.parametrize("name", ["g0", "g1"])
+async def test_the_more_roots_start_the_less_often_each_is_looked_at(name: str) -> None:
+    passes, queue = await those_that_start(90)
+    if name == "g1":
+        queue.mark(work(passes, name))
+    await asyncio.sleep(0.2)  # of four and a half seconds that so many wait; one alone waits for 0.05
+    assert passes.begun.count(name) == 1
+    await queue.drain(DEADLINE_S)
+
+
+@pytest.mark.parametrize("name", ["g0", "g1"])
+async def test_news_for_a_status_keep_nobody_from_coming_back_as_it_asked_to(name: str) -> None:
+    passes, queue = await those_that_start(120, again_after_s=1.0)  # who would wait for six seconds
+    if name == "g1":
+        queue.mark(work(passes, name))
+    await passes.until(lambda: passes.begun.count(name) == 2)
+    await queue.drain(DEADLINE_S)
+
+
+async def test_news_during_a_pass_that_makes_changes_are_not_put_off() -> None:
+    async def start(_: Ref) -> Outcome:
+        if len(passes.begun) == 1:
+            return Outcome(priority=Priority.STATUS)
+        if len(passes.begun) == 2:
+            queue.mark(work(passes))
+        return Outcome(again_after_s=60.0)
+
+    passes = Passes(start)
+    queue = started(passes)
+    queue.mark(work(passes))
+    await passes.until(lambda: len(passes.ended) == 1)
+    queue.mark(work(passes))
+    await passes.until(lambda: len(passes.ended) == 3)
+    await queue.drain(DEADLINE_S)
 
 
 async def test_a_failed_pass_and_a_new_leader_forget_what_was_asked_for() -> None:
