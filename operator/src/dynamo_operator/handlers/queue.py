@@ -20,7 +20,7 @@ from dynamo_operator.reconcile import Controller, Outcome, Priority
 # Passes mostly wait for their turn at the API server; those that wait for new Services must not hold up the others.
 # With more at once, more new graphs are half-way when the pods of others begin to start.
 CONCURRENCY = 16
-PATIENCE_S = 60.0  # what has waited for so long goes before whatever came later, whatever its priority
+PATIENCE_S = 120.0  # what has waited for so long goes before whatever came later, whatever its priority
 # Pods of one graph become ready one after another: of many that start, each is looked at less often.
 STATUS_PASSES_PER_S = 20.0
 STATUS_DELAY_CAP_S = 10.0
