@@ -147,6 +147,7 @@ def _operator(setup: Setup) -> Operator:
         monotonic=_clock,
         on_lack=neighbours.doubt,
         is_pressed=queue.is_pressed,
+        slack_s=queue.slack_s,
     )
     controllers = _controllers(setup, kube, surroundings)
     # A kind that the cluster does not serve is not waited for.

@@ -35,6 +35,7 @@ class Feed:
         self._store = store
         self._queue = queue
         self._controllers = tuple(controllers)
+        self._root_kinds = frozenset(controller.root_kind for controller in self._controllers)
         self._expected = frozenset(expected)
         self._on_change = on_change
         self._unlisted = set(self._expected)
@@ -105,7 +106,14 @@ class Feed:
         self._on_change(change)
         if self.synced.is_set() and not self._queue.is_paused:
             for work in self._concerned(change):
-                self._queue.mark(work)
+                self._queue.mark(work, is_edit=self._is_edit(change))
+
+    def _is_edit(self, change: Change) -> bool:
+        """Somebody changed what a root asks for; its own status does not count."""
+        before, after = change.before, change.after
+        if before is None or after is None or after.ref.kind not in self._root_kinds:
+            return False
+        return before.generation != after.generation
 
     def _concerned(self, change: Change) -> list[Work]:
         """The roots before and after: a change may be that an object left one for another."""

@@ -24,6 +24,9 @@ PATIENCE_S = 120.0  # what has waited for so long goes before whatever came late
 # Pods of one graph become ready one after another: of many that start, each is looked at less often.
 STATUS_PASSES_PER_S = 20.0
 STATUS_DELAY_CAP_S = 10.0
+# Pods of many also take longer: looks at those that are late, and first statuses that say nothing yet, come later.
+LOOKS_PER_S = 10.0
+SLACK_CAP_S = 120.0
 PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ class Queue:
         self._patience_s = patience_s
         self._dirty: dict[Work, float] = {}  # since when, eldest first
         self._priorities: dict[Work, Priority] = {}  # as the last pass asked, where it was not the first one
+        self._edited: set[Work] = set()  # since their last pass began
         self._running: dict[Work, asyncio.Task[None]] = {}
         self._timers: dict[Work, asyncio.TimerHandle] = {}
         self._held_until: dict[Work, float] = {}
@@ -80,22 +84,29 @@ class Queue:
         return len(self._dirty)
 
     def priority(self, work: Work) -> Priority:
-        """What its next pass is for, as the last one said."""
-        return self._priorities.get(work, Priority.CHANGES)
+        """What its next pass is for: an edit, or what the last one said."""
+        return Priority.CHANGES if work in self._edited else self._priorities.get(work, Priority.CHANGES)
 
     def is_pressed(self, root: Ref) -> bool:
         """Whether changes of other roots wait, and the root's pass that runs now has not let them go before already."""
-        if any(work.root == root and self.priority(work) is not Priority.CHANGES for work in self._running):
+        if any(work.root == root and work in self._priorities for work in self._running):
             return False
         return any(work.root != root and self.priority(work) is Priority.CHANGES for work in self._dirty)
 
-    def mark(self, work: Work) -> None:
+    def slack_s(self) -> float:
+        """How much longer than usual what nobody waits for may take: the more roots await their pods, the longer."""
+        return min(len(self._priorities) / LOOKS_PER_S, SLACK_CAP_S)
+
+    def mark(self, work: Work, *, is_edit: bool = False) -> None:
         """Have a pass soon; at once if it only waits for a timer, unless the API server asked it to wait.
 
-        One that can only tell a status has it a little later, so that more of the same comes together.
+        One that can only tell a status has it a little later, so that more of the same comes together. With an edit
+        there is more to do than that.
         """
         if self._is_paused:
             return
+        if is_edit:
+            self._edited.add(work)
         now_s = asyncio.get_running_loop().time()
         wait_s = self._held_until.get(work, 0.0) - now_s
         if wait_s > 0:
@@ -119,6 +130,7 @@ class Queue:
         self._is_paused = True
         self._dirty.clear()
         self._priorities.clear()
+        self._edited.clear()
         self._failures.clear()
         self._held_until.clear()
         for work in tuple(self._timers):
@@ -143,6 +155,7 @@ class Queue:
         assert not self._timers.keys() & self._dirty.keys()
         assert len(self._running) <= self._concurrency
         assert self._idle.is_set() == (not self._running)
+        assert self._edited <= self._dirty.keys() | self._timers.keys()
         assert not self._is_paused or not (self._dirty or self._timers)
 
     def _pump(self) -> None:
@@ -156,6 +169,7 @@ class Queue:
             ready.sort(key=lambda work: self.priority(work) if self._dirty[work] > overdue_s else Priority.CHANGES)
         for work in ready[:places]:
             del self._dirty[work]
+            self._edited.discard(work)
             if self._admits(work.root):
                 self._idle.clear()
                 self._running[work] = asyncio.create_task(self._run(work), name=f"reconcile {work.root}")
@@ -190,7 +204,7 @@ class Queue:
         if error is None:
             self._failures.pop(work, None)
             again_after_s = outcome.again_after_s
-            if outcome.priority is Priority.STATUS and self._dirty.pop(work, None) is not None:
+            if self.priority(work) is Priority.STATUS and self._dirty.pop(work, None) is not None:
                 delay_s = self._status_delay_s()
                 again_after_s = delay_s if again_after_s is None else min(again_after_s, delay_s)
             if again_after_s is not None:

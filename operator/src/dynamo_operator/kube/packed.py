@@ -23,6 +23,7 @@ class Packed:
     ref: Ref
     uid: str
     version: int
+    generation: int
     labels: Mapping[str, str]
     controller_uid: str | None
     body: bytes
@@ -37,6 +38,7 @@ def pack(raw: Mapping[str, Any], kind: Kind) -> Packed:
         ref=Ref(kind, metadata.get("namespace", ""), metadata["name"]),
         uid=metadata["uid"],
         version=int(metadata["resourceVersion"]),
+        generation=int(metadata.get("generation", 0)),
         labels=metadata.get("labels") or {},
         controller_uid=controller_uid(raw),
         body=msgspec.json.encode(without_foreign_fields(raw)),

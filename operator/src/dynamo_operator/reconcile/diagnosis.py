@@ -47,10 +47,20 @@ class _Seen:
 
 
 class Diagnostician:
-    """Remembers the last look at each root; since when a root is unready is read from its own status."""
+    """Remembers the last look at each root; since when a root is unready is read from its own status.
 
-    def __init__(self, kube: Kube, wall: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+    `slack_s` says how much longer than usual pods may be on their way before anybody asks.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        wall: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        slack_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._kube = kube
+        self._slack_s = slack_s
         self._wall = wall
         self._monotonic = monotonic
         self._seen: dict[Ref, _Seen] = {}
@@ -61,10 +71,11 @@ class Diagnostician:
         if not wanted:
             self.forget(root.ref)
             return Diagnosis()
-        early_s = FIRST_LOOK_S - self._unready_s(root, condition)
+        seen, now_s = self._seen.get(root.ref), self._monotonic()
+        patience_s = FIRST_LOOK_S if seen else FIRST_LOOK_S + self._slack_s()
+        early_s = patience_s - self._unready_s(root, condition)
         if early_s > 0:
             return Diagnosis(again_after_s=early_s)
-        seen, now_s = self._seen.get(root.ref), self._monotonic()
         if seen is None or now_s >= seen.due_s:
             troubles = await self._troubles(root, wanted, labels)
             is_news = seen is None or seen.troubles != troubles

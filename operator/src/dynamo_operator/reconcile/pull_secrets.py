@@ -6,10 +6,12 @@ the component deployment's reconcilers.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from dynamo_operator.kube import Forbidden, Live
 from dynamo_operator.kube.objects import SECRET
@@ -28,21 +30,34 @@ class PullSecrets:
     def __init__(self, kube: Kube, monotonic: Callable[[], float]) -> None:
         self._kube = kube
         self._monotonic = monotonic
-        self._known: dict[str, tuple[float, Hosts]] = {}
+        self._known: dict[str, _Look] = {}
 
     async def of(self, namespace: str) -> Hosts:
-        """Secret names by registry host; all of them for images that name no host, since the kubelet picks by host."""
-        now = self._monotonic()
-        self._known = {name: entry for name, entry in self._known.items() if now - entry[0] < KEPT_S}
-        if namespace not in self._known:
-            self._known[namespace] = (now, hosts_of(await self._listed(namespace)))
-        return self._known[namespace][1]
+        """Secret names by registry host; all of them for images that name no host, since the kubelet picks by host.
 
-    async def _listed(self, namespace: str) -> tuple[Live, ...]:
+        Who asks while a list is under way waits for the same one; one that failed is not kept.
+        """
+        now_s = self._monotonic()
+        self._known = {name: look for name, look in self._known.items() if look.is_kept(now_s)}
+        if namespace not in self._known:
+            self._known[namespace] = _Look(now_s, asyncio.create_task(self._listed(namespace)))
+        return await asyncio.shield(self._known[namespace].listing)
+
+    async def _listed(self, namespace: str) -> Hosts:
         try:
-            return await self._kube.find(SECRET, namespace, fields=f"type={_TYPE}")
+            return hosts_of(await self._kube.find(SECRET, namespace, fields=f"type={_TYPE}"))
         except Forbidden:
-            return ()  # an installation may keep secrets from us; pods then name their own
+            return {}  # an installation may keep secrets from us; pods then name their own
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    begun_s: float
+    listing: asyncio.Task[Hosts]
+
+    def is_kept(self, now_s: float) -> bool:
+        failed = self.listing.done() and (self.listing.cancelled() or self.listing.exception() is not None)
+        return not failed and now_s - self.begun_s < KEPT_S
 
 
 def hosts_of(secrets: Iterable[Live]) -> Hosts:

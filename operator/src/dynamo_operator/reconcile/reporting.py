@@ -20,10 +20,20 @@ FIRST_LATER_S = 10.0
 
 
 class Reporter:
-    """Remembers only since when a status waits to be written; that is lost without harm. `monotonic` gives seconds."""
+    """Remembers only since when a status waits to be written; that is lost without harm.
 
-    def __init__(self, kube: Kube, wall: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+    `monotonic` gives seconds; `slack_s` how much longer than usual a first status may wait.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        wall: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        slack_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._kube = kube
+        self._slack_s = slack_s
         self._wall = wall
         self._monotonic = monotonic
         self._due: dict[Ref, float] = {}
@@ -37,7 +47,7 @@ class Reporter:
         previous = live.document.get("status") or {}
         wanted = urgency(previous, status)
         if wanted is Urgency.LATER:
-            delay = COUNTS_LATER_S if previous else FIRST_LATER_S
+            delay = COUNTS_LATER_S if previous else FIRST_LATER_S + self._slack_s()
             due = self._due.setdefault(live.ref, self._monotonic() + delay)
             if due > self._monotonic():
                 return due - self._monotonic()

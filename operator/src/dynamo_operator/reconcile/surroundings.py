@@ -25,7 +25,8 @@ class Surroundings:
     """`context` holds the operator's configuration; its namespace is replaced by each graph's.
 
     `on_lack` hears of kinds that a root needs and `context` says the cluster lacks. `is_pressed` tells a root's pass
-    whether others would have to wait for what it could leave for later.
+    whether others would have to wait for what it could leave for later, `slack_s` how much longer than usual what
+    nobody waits for may take.
     """
 
     def __init__(
@@ -38,12 +39,13 @@ class Surroundings:
         monotonic: Callable[[], float] = time.monotonic,
         on_lack: Callable[[str], None] = lambda _: None,
         is_pressed: Callable[[Ref], bool] = lambda _: False,
+        slack_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.kube = kube
         self.store = store
         self.monotonic = monotonic
-        self.reporter = Reporter(kube, wall, monotonic)
-        self.diagnostician = Diagnostician(kube, wall, monotonic)
+        self.reporter = Reporter(kube, wall, monotonic, slack_s)
+        self.diagnostician = Diagnostician(kube, wall, monotonic, slack_s)
         self.endings = Endings(monotonic)
         self.is_pressed = is_pressed
         self._on_lack = on_lack

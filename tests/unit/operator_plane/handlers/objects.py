@@ -15,6 +15,7 @@ def packed(
     kind: Kind = GRAPH,
     namespace: str = "shop",
     uid: str = "",
+    generation: int = 0,
     owner: str = "",
     labels: dict[str, str] | None = None,
     **document: Any,
@@ -25,6 +26,7 @@ def packed(
         "uid": uid or f"uid-{name}",
         "resourceVersion": str(version),
         "labels": labels or {},
+        "generation": generation,
     }
     if owner:
         metadata["ownerReferences"] = [{"uid": owner, "controller": True, "kind": "X", "name": "x", "apiVersion": "v1"}]

@@ -9,7 +9,7 @@ import pytest
 from dynamo_operator.handlers.feed import Feed
 from dynamo_operator.handlers.queue import Queue
 from dynamo_operator.handlers.store import LiveStore
-from dynamo_operator.kube import Kind, Live, Ref
+from dynamo_operator.kube import Kind, Live, Packed, Ref
 from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH, SECRET
 from dynamo_operator.reconcile import Outcome, Store
 from tests.unit.operator_plane.handlers.objects import packed
@@ -105,6 +105,30 @@ async def test_a_changed_child_marks_its_root() -> None:
     feed, graphs, queue = await synced_stage()
     feed.seen(packed("d", 2, kind=DEPLOYMENT, labels={OF: "g"}))
     await graphs.until(lambda: graphs.begun == ["g"])
+    await settle(queue)
+
+
+@pytest.mark.parametrize(
+    ("news", "is_edit"),
+    [
+        pytest.param(packed("g", 2, generation=2), True, id="another-spec"),
+        pytest.param(packed("g", 2, generation=1), False, id="status"),
+        pytest.param(packed("h", 2, generation=1), False, id="new-root"),
+        pytest.param(packed("d", 2, generation=2, kind=DEPLOYMENT, labels={OF: "g"}), False, id="child"),
+    ],
+)
+async def test_only_another_spec_of_a_root_is_an_edit(
+    news: Packed, is_edit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, _, queue = stage()
+    feed.listed(GRAPH, "", [packed("g", generation=1)], 1)
+    feed.listed(DEPLOYMENT, "", [packed("d", generation=1, kind=DEPLOYMENT, labels={OF: "g"})], 1)
+    await asyncio.wait_for(feed.synced.wait(), 5)
+    queue.resume([])
+    edits: list[bool] = []
+    monkeypatch.setattr(queue, "mark", lambda _, *, is_edit: edits.append(is_edit))
+    feed.take(news)
+    assert edits == [is_edit]
     await settle(queue)
 
 

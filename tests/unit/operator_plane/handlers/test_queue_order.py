@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dynamo_operator.handlers.queue import Queue
+from dynamo_operator.handlers.queue import SLACK_CAP_S, Queue
 from dynamo_operator.kube import Conflict, Ref
 from dynamo_operator.reconcile import Outcome, Priority
 from tests.unit.operator_plane.handlers.passes import DEADLINE_S, Passes, started, work
@@ -109,15 +109,17 @@ async def test_a_pass_that_has_let_others_go_before_is_pressed_no_more() -> None
     assert crowd.pressed == {"blocker": [False], "pods": [False], "one": [True], "two": [False]}
 
 
-async def those_that_start(count: int, again_after_s: float | None = None) -> tuple[Passes, Queue]:
+async def those_that_start(
+    count: int, again_after_s: float | None = None, *, is_edit: bool = False
+) -> tuple[Passes, Queue]:
     """A queue of so many roots that have had the pass after which only a status is to be told.
 
-    News of g0 come during that pass.
+    News of g0 come during that pass; with `is_edit` somebody edits it.
     """
 
     async def start(root: Ref) -> Outcome:
         if passes.begun.count("g0") == 1 and root.name == "g0":
-            queue.mark(work(passes, "g0"))
+            queue.mark(work(passes, "g0"), is_edit=is_edit)
         return Outcome(again_after_s, Priority.STATUS)
 
     passes = Passes(start)
@@ -157,6 +159,60 @@ async def test_news_for_a_status_keep_nobody_from_coming_back_as_it_asked_to(nam
         queue.mark(work(passes, name))
     await passes.until(lambda: passes.begun.count(name) == 2)
     await queue.drain(DEADLINE_S)
+
+
+@pytest.mark.parametrize("name", ["g0", "g1"])
+async def test_an_edit_is_heeded_at_once_however_many_roots_start(name: str) -> None:
+    passes, queue = await those_that_start(400, is_edit=name == "g0")  # news for a status wait for ten seconds
+    if name == "g1":
+        queue.mark(work(passes, name))
+        queue.mark(work(passes, name), is_edit=True)
+        queue.check()
+    await passes.until(lambda: passes.begun.count(name) == 2)
+    assert queue.priority(work(passes, name)) is Priority.STATUS, "one pass heeds an edit"
+    await queue.drain(DEADLINE_S)
+
+
+async def test_an_edit_goes_before_pods_and_statuses() -> None:
+    crowd = await a_crowd({"status": Priority.STATUS, **LATE})
+    await crowd.mark("pods")
+    crowd.queue.mark(work(crowd.passes, "status"), is_edit=True)
+
+    assert await crowd.until_passed(2) == ["status", "pods"]
+
+
+async def test_a_process_that_no_longer_leads_forgets_edits() -> None:
+    crowd = await a_crowd(LATE)
+    crowd.queue.mark(work(crowd.passes, "status"), is_edit=True)
+    crowd.queue.pause()
+    crowd.queue.check()
+    await crowd.until_passed(0)
+
+
+async def test_an_edit_of_one_that_let_others_go_before_does_not_press_it_again() -> None:
+    async def pass_once(root: Ref) -> Outcome:
+        if passes.begun.count("one") == 2:
+            queue.mark(work(passes, "one"), is_edit=True)
+            queue.mark(work(passes, "two"))
+            pressed.append(queue.is_pressed(root))
+        return Outcome(priority=Priority.PODS if len(passes.begun) == 1 else Priority.CHANGES)
+
+    pressed: list[bool] = []
+    passes = Passes(pass_once)
+    queue = started(passes, concurrency=1)
+    queue.mark(work(passes, "one"))
+    await passes.until(lambda: len(passes.ended) == 1)
+    queue.mark(work(passes, "one"))
+    await passes.until(lambda: len(passes.ended) == 4)
+    assert pressed == [False]
+
+
+@pytest.mark.parametrize(("count", "slack_s"), [(1, 0.1), (50, 5.0), (1500, SLACK_CAP_S)])
+async def test_slack_grows_with_the_roots_that_start_and_ends_with_them(count: int, slack_s: float) -> None:
+    _, queue = await those_that_start(count)
+    assert queue.slack_s() == slack_s
+    await queue.drain(DEADLINE_S)
+    assert queue.slack_s() == 0.0
 
 
 async def test_news_during_a_pass_that_makes_changes_are_not_put_off() -> None:

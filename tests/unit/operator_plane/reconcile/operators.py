@@ -24,7 +24,7 @@ NAMESPACE = "ns"
 class Operator:
     """Controllers with empty memories; a restart is another `Operator` on the same world.
 
-    Others wait as long as `is_pressed` is set.
+    Others wait as long as `is_pressed` is set, and pods may take `slack_s` longer than usual.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Operator:
         self.admission = admission or Admitting(world)
         self.view = View(world)
         self.is_pressed = False
+        self.slack_s = 0.0
         self.around = around = Surroundings(
             world,
             self.view,
@@ -47,6 +48,7 @@ class Operator:
             wall=lambda: START + timedelta(seconds=self.now_s),
             monotonic=lambda: self.now_s,
             is_pressed=lambda _: self.is_pressed,
+            slack_s=lambda: self.slack_s,
         )
         self.graphs = GraphController(around, self.admission)
         self.components = ComponentDeploymentController(around)

@@ -10,6 +10,7 @@ from dynamo_operator.kube import Blocked, Forbidden, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, DEPLOYMENT, GRAPH, SERVICE
 from dynamo_operator.plan.conditions import condition_of
 from dynamo_operator.reconcile.diagnosis import AGAIN_S, FIRST_LOOK_S
+from dynamo_operator.reconcile.reporting import FIRST_LATER_S
 from dynamo_operator.reconcile.surroundings import HINDERED_AGAIN_S
 from dynamo_operator.render import names
 from tests.unit.operator_plane.reconcile.operators import (
@@ -121,6 +122,47 @@ async def test_pods_are_listed_neither_early_nor_often_nor_once_all_is_well() ->
     operator.now_s += 3600
     assert await operator.reconcile() is None
     assert pod_lists(world) == seen
+
+
+async def test_pods_of_many_graphs_that_start_are_looked_at_later() -> None:
+    world = a_world()
+    operator = Operator(world)
+    operator.slack_s = 30.0
+    await operator.reconcile()
+    await operator.reconcile()
+
+    operator.now_s += FIRST_LOOK_S + 20
+    assert await operator.reconcile() is not None
+    assert pod_lists(world) == 0
+    operator.now_s += 10
+    await operator.reconcile()
+    assert pod_lists(world) == 1
+
+    operator.slack_s = 3600.0
+    operator.now_s += AGAIN_S
+    await operator.reconcile()
+    assert pod_lists(world) == 2, "a look that was due once is not put off again"
+
+
+async def test_first_statuses_of_many_graphs_wait_until_they_say_something() -> None:
+    world = a_world()
+    operator = Operator(world)
+    operator.slack_s = 30.0
+
+    await operator.reconcile()
+    operator.now_s += FIRST_LATER_S + 20
+    await operator.reconcile()
+    assert component_statuses(world) == [{}, {}]
+    operator.now_s += 10
+    await operator.reconcile()
+    assert all(component_statuses(world))
+
+    await operator.settle()
+    assert [condition_of(each, "Available")["status"] for each in component_statuses(world)] == ["True", "True"]
+
+
+def component_statuses(world: World) -> list[dict[str, Any]]:
+    return [live.document.get("status") or {} for live in world.seen(COMPONENT_DEPLOYMENT)]
 
 
 async def test_trouble_leaves_the_status_with_its_end() -> None:
