@@ -14,12 +14,12 @@ import httpx2
 
 from benchmarks.operator.graphs import COMPONENTS, PODS, a_graph, namespaces
 from benchmarks.operator.progress import DEPLOYMENTS, until_count, until_ready
-from dynamo_operator.kube import find_access
 from dynamo_operator.kube.access import USER_AGENT
 from tests.cluster.commands import say
 from tests.cluster.local.api_only import ApiCluster
 from tests.cluster.local.processes import Processes
 from tests.cluster.operator_process import OperatorProcess, cpu_s, running_operator
+from tests.cluster.raw_http import raw_http
 
 NODES = 10
 SETTLE_S = 10.0  # counts in statuses may be written a few seconds after the last pod
@@ -96,7 +96,7 @@ async def _started(
     settings = {"leaderElection": {"enabled": True}}
     with running_operator(cluster.kubeconfig, folder, namespace="dynamo-system", settings=settings) as operator:
         await _until_leading(operator)
-        async with find_access(cluster.kubeconfig).http_client(timeout_s=30) as http:
+        async with raw_http(cluster.kubeconfig, timeout_s=30) as http:
             http.headers["User-Agent"] = "benchmark"  # its own looks are not the operator's calls
             yield operator, http
 

@@ -30,7 +30,7 @@ from dynamo_operator.handlers.serving import Page, serving
 from dynamo_operator.handlers.settings import BadSettings, Settings, load_settings
 from dynamo_operator.handlers.store import LiveStore
 from dynamo_operator.handlers.watching import Watched, Watching
-from dynamo_operator.kube import Access, Client, NoAccess, Packed, Ref, find_access, own_namespace
+from dynamo_operator.kube import Access, Client, Connections, NoAccess, Packed, Ref, Way, find_access, own_namespace
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, ENDPOINT_SLICE, GRAPH, LEASE, MODEL, SCALING_ADAPTER
 from dynamo_operator.reconcile import (
     ComponentDeploymentController,
@@ -76,9 +76,9 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What everything is built from. `http` reaches the API server, `pods` the pods of graphs.
+    """What everything is built from. `way` leads to the API server, `pods` reaches the pods of graphs.
 
-    lease_http: the way to the API server that no other call can be in front of.
+    lease_way: one to the API server that no other call can be in front of.
     """
 
     settings: Settings
@@ -86,8 +86,8 @@ class Setup:
     process: Process
     namespace: str
     served: Served
-    http: httpx2.AsyncClient
-    lease_http: httpx2.AsyncClient
+    way: Way
+    lease_way: Way
     pods: httpx2.AsyncClient
     metrics: Metrics
 
@@ -95,16 +95,14 @@ class Setup:
 async def operate(settings: Settings, access: Access, process: Process) -> None:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(access.http_client(timeout_s=CALL_TIMEOUT_S))
-        lease_http = await stack.enter_async_context(access.http_client(timeout_s=LEASE_DEADLINE_S))
+        way = await stack.enter_async_context(Connections(access, timeout_s=CALL_TIMEOUT_S))
+        lease_way = await stack.enter_async_context(Connections(access, timeout_s=LEASE_DEADLINE_S))
         pods = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
-        served = await until_served(Client(http), stop)
+        served = await until_served(Client(way), stop)
         if served is None:
             return
         namespace = process.namespace or own_namespace(access)
-        setup = Setup(
-            settings, access, process, namespace, served, http, lease_http, pods, Metrics(CollectorRegistry())
-        )
+        setup = Setup(settings, access, process, namespace, served, way, lease_way, pods, Metrics(CollectorRegistry()))
         operator = _operator(setup)
         health, metrics = settings.server.health_probe, settings.server.metrics
         metrics_pages = {"/metrics": _metrics_page(setup.metrics)}
@@ -122,7 +120,7 @@ def _operator(setup: Setup) -> Operator:
     queue = Queue(metrics, admits=claims.admits)
     leadership = _leadership(setup)
     wanted = _wanted_kinds(with_claims=not restricted)
-    neighbours = Neighbours(Client(setup.http), wanted, setup.served, unlisted=lambda: feed.unlisted)
+    neighbours = Neighbours(Client(setup.way), wanted, setup.served, unlisted=lambda: feed.unlisted)
 
     def note_written(packed: Packed) -> None:
         feed.take(packed)
@@ -139,7 +137,7 @@ def _operator(setup: Setup) -> Operator:
         if is_leading:
             neighbours.doubt("begins to lead")
 
-    kube = Client(setup.http, fence=leadership.fence, on_written=note_written)
+    kube = Client(setup.way, fence=leadership.fence, on_written=note_written)
     surroundings = Surroundings(
         kube,
         store,
@@ -207,7 +205,7 @@ def _claim(setup: Setup) -> Election:
 
 
 def _lease_client(setup: Setup) -> Client:
-    return Client(setup.lease_http, deadline_s=LEASE_DEADLINE_S, tries=1)
+    return Client(setup.lease_way, deadline_s=LEASE_DEADLINE_S, tries=1)
 
 
 def _webhook(setup: Setup, neighbours: Neighbours) -> WebhookServer:
@@ -218,7 +216,7 @@ def _webhook(setup: Setup, neighbours: Neighbours) -> WebhookServer:
         scaler_users=frozenset({f"system:serviceaccount:{setup.namespace}:{SERVICE_ACCOUNT_NAME}"}),
     )
     settings = setup.settings.webhook_settings(setup.namespace)
-    return WebhookServer(settings, Client(setup.http), lambda: context, Refusals(setup.metrics, neighbours))
+    return WebhookServer(settings, Client(setup.way), lambda: context, Refusals(setup.metrics, neighbours))
 
 
 def _metrics_page(metrics: Metrics) -> Callable[[], Awaitable[Page]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, find_access
+from dynamo_operator.kube import Client, Connections, Way, find_access
 from tests.cluster.api.webhook.conftest import install
 from tests.cluster.api.webhook.running import Facts, Running, running_server, settings
 from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.local.api_only import ApiCluster, running_api_cluster
+from tests.cluster.raw_http import raw_http
 from tests.cluster.settings import Settings
 
 
@@ -47,14 +48,21 @@ def grove_cluster(api_cluster: ApiCluster, cluster_settings: Settings) -> Iterat
 @pytest.fixture
 async def http(api_cluster: ApiCluster) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the API server, with an administrator's rights."""
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as client:
+    async with raw_http(api_cluster.kubeconfig, timeout_s=10) as client:
         yield client
 
 
 @pytest.fixture
-def kube(http: httpx2.AsyncClient) -> Client:
+async def way(api_cluster: ApiCluster) -> AsyncIterator[Way]:
+    """The operator's own connections to the API server."""
+    async with Connections(find_access(api_cluster.kubeconfig), timeout_s=10) as connections:
+        yield connections
+
+
+@pytest.fixture
+def kube(way: Way) -> Client:
     """The operator's own client on the API server."""
-    return Client(http)
+    return Client(way)
 
 
 @pytest.fixture(scope="session")

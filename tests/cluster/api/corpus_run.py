@@ -14,14 +14,13 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
-
-import httpx2
 
 from dynamo_operator.handlers.facts import admission_facts, is_served, render_context
 from dynamo_operator.handlers.settings import Settings
 from dynamo_operator.handlers.store import LiveStore
-from dynamo_operator.kube import Client, Live, Ref, find_access, pack
+from dynamo_operator.kube import Client, Connections, Live, Ref, Request, Way, find_access, pack, unfenced
 from dynamo_operator.kube.client import collection_path
 from dynamo_operator.kube.objects import DEPLOYMENT, GRAPH, POD
 from dynamo_operator.reconcile import (
@@ -74,12 +73,12 @@ class EveryoneAdmits:
 class Run:
     """The operator over all graphs of one cluster, as it is served at this moment. Use within `async with`."""
 
-    def __init__(self, access: Access, facts: Facts, settings: Settings, http: httpx2.AsyncClient) -> None:
+    def __init__(self, access: Access, facts: Facts, settings: Settings, way: Way) -> None:
         self._access = access
         self._facts = facts
         self._settings = settings
-        self._http = http
-        self.kube = Client(http, deadline_s=CALL_TIMEOUT_S)
+        self._way = way
+        self.kube = Client(way, deadline_s=CALL_TIMEOUT_S)
         self.clock_s = 0.0
 
     async def begin(self) -> None:
@@ -150,7 +149,7 @@ class Run:
 
     async def rewritten(self, namespaces: Iterable[str]) -> tuple[str, ...]:
         """What a new process would write first, that finds these graphs as this one left them."""
-        successor = Run(self._access, self._facts, self._settings, self._http)
+        successor = Run(self._access, self._facts, self._settings, self._way)
         await successor.begin()
         await successor._round(frozenset(namespaces))
         return tuple(successor.mortal.writes)
@@ -190,11 +189,12 @@ class Run:
 
     async def _listed(self, path: str) -> Document:
         for _ in range(LIST_TRIES):
-            answer = await self._http.get(path)
-            if answer.status_code != httpx2.codes.TOO_MANY_REQUESTS:
+            answer = await self._way.send(Request("GET", path), unfenced)
+            if answer.code != HTTPStatus.TOO_MANY_REQUESTS:
                 break
             await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))  # a kind just installed: its store opens
-        found: Document = answer.raise_for_status().json()
+        assert answer.code == HTTPStatus.OK, answer.body[:1000]
+        found: Document = json.loads(answer.body)
         return found
 
     async def _say_ready(self, pod: Live) -> None:
@@ -202,8 +202,8 @@ class Run:
         await self.kube.patch(pod.ref, [{"op": "add", "path": "/status", "value": status}], subresource="status")
 
 
-def client_of(access: Access) -> httpx2.AsyncClient:
-    return find_access(access.kubeconfig).http_client(timeout_s=CALL_TIMEOUT_S)
+def way_to(access: Access) -> Connections:
+    return Connections(find_access(access.kubeconfig), timeout_s=CALL_TIMEOUT_S)
 
 
 def plain(document: Mapping[str, Any], namespace: str) -> Document:

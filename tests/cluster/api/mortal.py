@@ -11,19 +11,17 @@ import signal
 import sys
 from typing import Any
 
-import httpx2
-
 from dynamo_operator.__main__ import main
-from dynamo_operator.kube import Client
+from dynamo_operator.kube import Client, Request
 from dynamo_operator.reconcile import rolling
 
 
 def end_at(point: int, moment: str) -> None:
     send, sent = Client._send, 0
 
-    async def counted(self: Client, request: httpx2.Request) -> Any:
+    async def counted(self: Client, request: Request) -> Any:
         nonlocal sent
-        if request.method == "GET" or request.url.path.split("/")[-2] == "leases":
+        if request.method == "GET" or request.path.partition("?")[0].split("/")[-2] == "leases":
             return await send(self, request)
         sent += 1
         is_last = sent == point

@@ -23,8 +23,9 @@ from dynamo_operator.kube import Ref
 from dynamo_operator.kube.objects import GRAPH
 from dynamo_operator.validate import load_crds
 from tests.cluster.api.conftest import WholeCluster
-from tests.cluster.api.corpus_run import AT_ONCE, Run, client_of
+from tests.cluster.api.corpus_run import AT_ONCE, CALL_TIMEOUT_S, Run, way_to
 from tests.cluster.api.webhook.test_admission_mutations import Mutant, mutants
+from tests.cluster.raw_http import raw_http
 from tests.shared import SHARED
 from tests.unit.operator_plane.convert.manifests import meaning
 
@@ -103,8 +104,8 @@ def _texts(value: Any, path: str) -> list[tuple[Any, Any, str]]:
 
 async def _try(cluster: WholeCluster, changed: list[Mutant]) -> list[Tried]:
     placed = {f"mutant-{number}-ns": mutant for number, mutant in enumerate(changed)}
-    async with client_of(cluster.access) as http:
-        run = Run(cluster.access, cluster.facts, SETTINGS, http)
+    async with way_to(cluster.access) as way, raw_http(cluster.access.kubeconfig, timeout_s=CALL_TIMEOUT_S) as http:
+        run = Run(cluster.access, cluster.facts, SETTINGS, way)
         await run.begin()
         run.apply(dict.fromkeys(placed, ()))
         turns = asyncio.Semaphore(AT_ONCE)

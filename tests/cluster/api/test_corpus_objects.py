@@ -19,7 +19,7 @@ import yaml
 from dynamo_operator.handlers.settings import Duration, Orchestrator, Orchestrators, Rbac, Settings
 from tests.cluster.api.conftest import WholeCluster
 from tests.cluster.api.corpus_rules import LIVE, RULES
-from tests.cluster.api.corpus_run import Kept, Run, client_of, plain_status
+from tests.cluster.api.corpus_run import Kept, Run, plain_status, way_to
 from tests.cluster.crds import Neighbour, neighbour_crds
 from tests.cluster.errors import ClusterError
 from tests.shared import shared
@@ -98,8 +98,8 @@ def outcomes(corpus: Corpus) -> Outcomes:
 
 async def _run(corpus: Corpus, cluster: WholeCluster, pathway: str) -> None:
     placed = {f"{pathway}-{n}-ns": case for n, case in enumerate(cases()) if case.pathway == pathway}
-    async with client_of(cluster.access) as http:
-        run = Run(cluster.access, cluster.facts, SETTINGS, http)
+    async with way_to(cluster.access) as way:
+        run = Run(cluster.access, cluster.facts, SETTINGS, way)
         await run.begin()
         run.apply({namespace: load(case.source) for namespace, case in placed.items()})
         await run.settle(placed)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, Conflict, Deposed, Gone, Invalid, Kind, Packed, Ref
+from dynamo_operator.kube import Client, Conflict, Deposed, Gone, Invalid, Kind, Packed, Ref, Way
 from dynamo_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, GRAPH, LEASE
 from tests.cluster.local.api_only import ApiCluster
 from tests.contract.kube import KubeContract, a_graph, a_map
@@ -55,11 +54,11 @@ async def test_a_list_longer_than_a_page_is_whole(
     assert [live.ref.name for live in found] == [f"m{number}" for number in range(5)]
 
 
-async def test_a_write_behind_a_fallen_fence_never_arrives(http: httpx2.AsyncClient, namespace: str) -> None:
+async def test_a_write_behind_a_fallen_fence_never_arrives(way: Way, namespace: str) -> None:
     def fallen() -> None:
         raise Deposed("another leads")
 
-    free, fenced = Client(http), Client(http, fence=fallen)
+    free, fenced = Client(way), Client(way, fence=fallen)
     live = await free.apply(a_map(namespace, a="1"))
     for write in (
         fenced.apply(a_map(namespace, a="2")),
@@ -75,16 +74,16 @@ async def test_a_write_behind_a_fallen_fence_never_arrives(http: httpx2.AsyncCli
     assert await free.get(Ref(CONFIG_MAP, namespace, "other")) is None
 
 
-async def test_reads_pass_a_fallen_fence(http: httpx2.AsyncClient, namespace: str) -> None:
+async def test_reads_pass_a_fallen_fence(way: Way, namespace: str) -> None:
     def fallen() -> None:
         raise Deposed("another leads")
 
-    assert await Client(http, fence=fallen).get(Ref(CONFIG_MAP, namespace, "none")) is None
+    assert await Client(way, fence=fallen).get(Ref(CONFIG_MAP, namespace, "none")) is None
 
 
-async def test_what_a_write_answered_is_told_at_once(http: httpx2.AsyncClient, namespace: str) -> None:
+async def test_what_a_write_answered_is_told_at_once(way: Way, namespace: str) -> None:
     told: list[Packed] = []
-    live = await Client(http, on_written=told.append).apply(a_map(namespace, a="1"))
+    live = await Client(way, on_written=told.append).apply(a_map(namespace, a="1"))
     assert [(packed.ref, packed.version) for packed in told] == [(live.ref, int(live.resource_version))]
 
 

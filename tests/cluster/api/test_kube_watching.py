@@ -18,7 +18,7 @@ from dynamo_operator.handlers.feed import Feed
 from dynamo_operator.handlers.queue import Queue
 from dynamo_operator.handlers.store import Change, LiveStore
 from dynamo_operator.handlers.watching import Watched, Watching
-from dynamo_operator.kube import Client, Kind, Ref, find_access
+from dynamo_operator.kube import Client, Connections, Kind, Ref, find_access
 from dynamo_operator.kube.objects import CONFIG_MAP, GRAPH, LEADER_WORKER_SET
 from tests.cluster.local.api_only import ApiCluster
 from tests.contract.kube import a_graph, a_map
@@ -66,8 +66,8 @@ async def stage(api_cluster: ApiCluster, api_namespace: str, tmp_path: Path) -> 
         document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{wire.port}"
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(document))
-        async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as http:
-            stage = a_stage(Client(http), wire, kubeconfig, api_namespace)
+        async with Connections(find_access(api_cluster.kubeconfig), timeout_s=10) as way:
+            stage = a_stage(Client(way), wire, kubeconfig, api_namespace)
             stage.watching.start()
             await asyncio.wait_for(stage.feed.synced.wait(), DEADLINE_S)
             yield stage

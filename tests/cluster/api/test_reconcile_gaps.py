@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, Document, Live, Ref, find_access
+from dynamo_operator.kube import Client, Document, Live, Ref
 from dynamo_operator.kube.access import USER_AGENT
 from dynamo_operator.kube.events import Notice
 from dynamo_operator.kube.objects import GRAPH, SERVICE
@@ -22,6 +22,7 @@ from tests.cluster.api.graph_stage import Stage
 from tests.cluster.errors import ClusterError
 from tests.cluster.local.api_only import ApiCluster
 from tests.cluster.operator_process import OperatorProcess, running_operator
+from tests.cluster.raw_http import raw_http
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
 
 DEADLINE_S = 60.0
@@ -321,7 +322,7 @@ async def test_edits_of_the_graph_past_the_webhook_never_scale_what_an_adapter_o
         return bool(deployment["spec"]["template"]["metadata"]["annotations"].get("edit") == str(edit))
 
     settings = {"namespace": {"restricted": api_namespace}}
-    async with find_access(api_cluster.kubeconfig).http_client(timeout_s=10) as http:
+    async with raw_http(api_cluster.kubeconfig, timeout_s=10) as http:
         with running_operator(api_cluster.kubeconfig, tmp_path, namespace=api_namespace, settings=settings) as operator:
             await asyncio.to_thread(apply, 0)
             await asyncio.to_thread(until, lambda: counted() == 1, operator)

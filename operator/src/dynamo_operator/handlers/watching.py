@@ -26,7 +26,7 @@ import kopf
 
 from dynamo_operator.handlers.listing import Lists, response_class
 from dynamo_operator.kube import Access, Kind, Packed, Ref, pack
-from dynamo_operator.kube.access import USER_AGENT, keepalive_options
+from dynamo_operator.kube.access import USER_AGENT, open_socket
 
 SERVER_TIMEOUT_S = 2 * 3600  # a watch that lives this long costs one request per two hours
 # The API server sends a bookmark every minute, on a busy one more than 70 s apart where a kind has no objects; without
@@ -202,11 +202,7 @@ class Watching:
         )
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        for level, name, value in keepalive_options():
-            made.setsockopt(level, name, value)
+        made = open_socket(address)
         self._sockets.add(made)
         return made
 

@@ -7,7 +7,8 @@ what to write. Callers: the reconcilers (through the port that they declare), th
 from __future__ import annotations
 
 from dynamo_operator.kube.access import Access, NoAccess, find_access, own_namespace
-from dynamo_operator.kube.client import Client, Fence, unfenced
+from dynamo_operator.kube.client import Client, unfenced
+from dynamo_operator.kube.connections import Answer, Connections, Fence, Lost, NotSent, Request, Way
 from dynamo_operator.kube.errors import (
     Blocked,
     Conflict,
@@ -27,9 +28,11 @@ from dynamo_operator.kube.packed import Packed, pack
 __all__ = [
     "FIELD_MANAGER",
     "Access",
+    "Answer",
     "Blocked",
     "Client",
     "Conflict",
+    "Connections",
     "Deposed",
     "Document",
     "Ending",
@@ -40,11 +43,15 @@ __all__ = [
     "Kind",
     "KubeError",
     "Live",
+    "Lost",
     "NoAccess",
+    "NotSent",
     "Packed",
     "Ref",
+    "Request",
     "Throttled",
     "Unreachable",
+    "Way",
     "controller_uid",
     "find_access",
     "kind_of",

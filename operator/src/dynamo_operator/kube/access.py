@@ -10,15 +10,15 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-# A connection whose peer vanished without a word is given up after this long (see `keepalive_options`).
+# A connection whose peer vanished without a word is given up after this long (see `open_socket`).
 SILENCE_LIMIT_S = 30
-CONNECTIONS = 24  # more at once only make a busy API server slower, and each call looks at all of them
 USER_AGENT = "dynamo-operator"
 
 
@@ -47,29 +47,18 @@ class Access:
         return verify_cluster(self.config.cluster, self.config.user, self.config.abs_file)
 
     def authorization(self) -> str | None:
-        """The Authorization header as of now; service account tokens are rotated on disk and read again here."""
-        auth = user_auth(self.config.user)
-        if auth is None:
-            return None
-        request = next(auth.sync_auth_flow(httpx2.Request("GET", self.server)))
-        return request.headers.get("Authorization")
+        """The Authorization header as of now: reads the token's file, or runs the program that gives one.
 
-    def http_client(self, *, timeout_s: float) -> httpx2.AsyncClient:
-        """A client that authenticates each request, follows token rotation and gives up silent connections."""
-        transport = httpx2.AsyncHTTPTransport(
-            verify=self.ssl_context() or True,
-            limits=httpx2.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=60
-            ),
-            socket_options=keepalive_options(),
-        )
-        return httpx2.AsyncClient(
-            base_url=self.server,
-            auth=user_auth(self.config.user),
-            transport=transport,
-            timeout=timeout_s,
-            headers={"User-Agent": USER_AGENT},
-        )
+        Raises NoAccess where neither gives one.
+        """
+        try:
+            auth = user_auth(self.config.user)
+            if auth is None:
+                return None
+            request = next(auth.sync_auth_flow(httpx2.Request("GET", self.server)))
+        except (ConfigError, OSError, ValueError, KeyError, TypeError) as error:
+            raise NoAccess(f"no credentials for the Kubernetes API server: {error}") from error
+        return request.headers.get("Authorization")
 
 
 def find_access(kubeconfig: Path | None = None) -> Access:
@@ -91,8 +80,17 @@ def own_namespace(access: Access) -> str:
         return access.namespace
 
 
-def keepalive_options() -> list[tuple[int, int, int]]:
-    """Socket options under which a connection with a vanished peer dies within SILENCE_LIMIT_S."""
+def open_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for an address as `getaddrinfo` gives it, which tells of a vanished peer within SILENCE_LIMIT_S."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    for level, name, value in _keepalive_options():
+        made.setsockopt(level, name, value)
+    return made
+
+
+def _keepalive_options() -> list[tuple[int, int, int]]:
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     for name, value in (
         ("TCP_KEEPIDLE", 15),

@@ -13,11 +13,12 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
+from urllib.parse import quote, urlencode
 
-import httpx2
 import msgspec
 
 from dynamo_operator.kube.answers import refusal
+from dynamo_operator.kube.connections import Fence, Lost, NotSent, Request, Way
 from dynamo_operator.kube.errors import Conflict, Gone, Invalid, KubeError, Throttled, Unreachable
 from dynamo_operator.kube.events import Notice, Recorder
 from dynamo_operator.kube.live import FIELD_MANAGER, adopted_fields, live_of
@@ -35,7 +36,6 @@ BACKOFF_S = 0.2
 # gives Conflict for one that is there. Without it, it would join an object of others that does not contradict it.
 _VERSION_OF_NOTHING = "1"
 
-Fence = Callable[[], None]
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -46,7 +46,7 @@ def unfenced() -> None:
 
 
 class Client:
-    """`fence` is called when the connection stands and the body is about to leave; it raises Deposed to hold it back.
+    """`fence` is called when the connection stands and a write is about to leave; it raises Deposed to hold it back.
 
     `on_written` hears what the API server answered to a write into an object: what we wrote is known at once, whatever
     the watches' delay. `deadline_s` bounds one call with all its tries.
@@ -54,14 +54,14 @@ class Client:
 
     def __init__(
         self,
-        http: httpx2.AsyncClient,
+        way: Way,
         *,
         fence: Fence = unfenced,
         on_written: Callable[[Packed], None] = lambda _: None,
         deadline_s: float = DEADLINE_S,
         tries: int = TRIES,
     ) -> None:
-        self._http = http
+        self._way = way
         self._fence = fence
         self._on_written = on_written
         self._deadline_s = deadline_s
@@ -173,7 +173,7 @@ class Client:
         )
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._way.close()
 
     async def _apply(self, document: Document) -> Live:
         ref = ref_of(document, "")
@@ -202,14 +202,13 @@ class Client:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Any:
-        headers = {"Accept": accept, "Content-Type": content_type}
-        request = self._http.build_request(
+        asked = urlencode({name: value for name, value in (query or {}).items() if value})
+        request = Request(
             method,
-            path,
-            params={name: value for name, value in (query or {}).items() if value},
-            content=None if body is None else msgspec.json.encode(body),
-            headers=headers,
-            extensions={"trace": self._guard} if method != "GET" else None,
+            f"{quote(path)}?{asked}" if asked else quote(path),
+            None if body is None else msgspec.json.encode(body),
+            content_type,
+            accept,
         )
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -217,7 +216,7 @@ class Client:
         except TimeoutError as error:
             raise Unreachable(f"{method} {path}: no answer within {self._deadline_s:g} s") from error
 
-    async def _persist(self, request: httpx2.Request) -> Any:
+    async def _persist(self, request: Request) -> Any:
         """Try again only what cannot have arrived, what the server turned away unread, and reads."""
         for attempt in range(1, self._tries + 1):
             is_last = attempt == self._tries
@@ -227,28 +226,23 @@ class Client:
                 if is_last or error.retry_after_s > self._deadline_s / 2:
                     raise
                 await asyncio.sleep(error.retry_after_s)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            except NotSent as error:
                 if is_last:
                     raise _unreachable(request, error) from error
                 await asyncio.sleep(BACKOFF_S * attempt * (1 + random.random()))  # noqa: S311  spreads retries
-            except httpx2.TransportError as error:
+            except Lost as error:
                 if is_last or request.method != "GET":
                     raise _unreachable(request, error) from error
         raise AssertionError("the last try returns or raises")
 
-    async def _send(self, request: httpx2.Request) -> Any:
-        response = await self._http.send(request)
-        if response.status_code >= 400:
-            raise refusal(response.status_code, response.content, response.headers)
+    async def _send(self, request: Request) -> Any:
+        answer = await self._way.send(request, unfenced if request.method == "GET" else self._fence)
+        if answer.code >= 400:
+            raise refusal(answer.code, answer.body, answer.headers)
         try:
-            return msgspec.json.decode(response.content)
+            return msgspec.json.decode(answer.body)
         except msgspec.DecodeError as error:
-            raise Unreachable(f"{request.method} {request.url.path}: the answer is no JSON: {error}") from error
-
-    async def _guard(self, event: str, _: Mapping[str, Any]) -> None:
-        # Headers without their body are no request yet: the server drops them when we hang up here.
-        if event.endswith("send_request_body.started"):
-            self._fence()
+            raise _unreachable(request, f"the answer is no JSON: {error}") from error
 
 
 def collection_path(kind: Kind, namespace: str) -> str:
@@ -270,6 +264,5 @@ def _api_version(group: Mapping[str, Any], version: Mapping[str, Any]) -> str:
     return f"{name}/{version['version']}" if name else str(version["version"])
 
 
-def _unreachable(request: httpx2.Request, error: httpx2.TransportError) -> Unreachable:
-    detail = str(error) or type(error).__name__
-    return Unreachable(f"{request.method} {request.url.path}: {detail}")
+def _unreachable(request: Request, why: object) -> Unreachable:
+    return Unreachable(f"{request.method} {request.path.partition('?')[0]}: {why}")

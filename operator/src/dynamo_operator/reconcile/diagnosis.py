@@ -42,14 +42,14 @@ class Diagnosis:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     troubles: Mapping[str, str]
+    at_s: float
     kept_s: float
-    due_s: float
 
 
 class Diagnostician:
     """Remembers the last look at each root; since when a root is unready is read from its own status.
 
-    `slack_s` says how much longer than usual pods may be on their way before anybody asks.
+    `slack_s` says how much longer than usual pods may be on their way before anybody asks, and asks again.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class Diagnostician:
         if not wanted:
             self.forget(root.ref)
             return Diagnosis()
-        seen, now_s = self._seen.get(root.ref), self._monotonic()
-        patience_s = FIRST_LOOK_S if seen else FIRST_LOOK_S + self._slack_s()
+        seen, slack_s, now_s = self._seen.get(root.ref), self._slack_s(), self._monotonic()
+        patience_s = FIRST_LOOK_S if seen else FIRST_LOOK_S + slack_s
         early_s = patience_s - self._unready_s(root, condition)
         if early_s > 0:
             return Diagnosis(again_after_s=early_s)
-        if seen is None or now_s >= seen.due_s:
+        if seen is None or now_s >= seen.at_s + seen.kept_s + slack_s:
             troubles = await self._troubles(root, wanted, labels)
             is_news = seen is None or seen.troubles != troubles
             kept_s = AGAIN_S if seen is None or is_news else min(AGAIN_CAP_S, 2 * seen.kept_s)
-            seen = self._seen[root.ref] = _Seen(troubles, kept_s, now_s + kept_s)
-        return Diagnosis(seen.troubles, seen.due_s - now_s)
+            seen = self._seen[root.ref] = _Seen(troubles, now_s, kept_s)
+        return Diagnosis(seen.troubles, seen.at_s + seen.kept_s + slack_s - now_s)
 
     def forget(self, root: Ref) -> None:
         self._seen.pop(root, None)

@@ -36,7 +36,7 @@ class Reporter:
         self._slack_s = slack_s
         self._wall = wall
         self._monotonic = monotonic
-        self._due: dict[Ref, float] = {}
+        self._waiting_since: dict[Ref, float] = {}
 
     def now(self) -> str:
         """RFC 3339, to the second, as Kubernetes writes times."""
@@ -47,11 +47,12 @@ class Reporter:
         previous = live.document.get("status") or {}
         wanted = urgency(previous, status)
         if wanted is Urgency.LATER:
-            delay = COUNTS_LATER_S if previous else FIRST_LATER_S + self._slack_s()
-            due = self._due.setdefault(live.ref, self._monotonic() + delay)
-            if due > self._monotonic():
-                return due - self._monotonic()
-        self._due.pop(live.ref, None)
+            delay_s = COUNTS_LATER_S if previous else FIRST_LATER_S + self._slack_s()
+            now_s = self._monotonic()
+            early_s = self._waiting_since.setdefault(live.ref, now_s) + delay_s - now_s
+            if early_s > 0:
+                return early_s
+        self._waiting_since.pop(live.ref, None)
         if wanted is not Urgency.NONE:
             await self._apply(live, status)
         return None
@@ -69,7 +70,7 @@ class Reporter:
 
     def forget(self, ref: Ref) -> None:
         """The object is gone."""
-        self._due.pop(ref, None)
+        self._waiting_since.pop(ref, None)
 
     async def _apply(self, live: Live, status: Mapping[str, Any]) -> None:
         ref = live.ref

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from dynamo_operator.kube.access import find_access
 from dynamo_operator.kube.client import Client
+from dynamo_operator.kube.connections import Connections
 from dynamo_operator.validate import Context
 from dynamo_operator.webhook import AdmissionContext, Reach, WebhookServer, WebhookSettings
 from tests.cluster.access import Access
@@ -82,7 +83,7 @@ def running_server(
     failures: list[BaseException] = []
 
     async def main() -> None:
-        client = Client(find_access(access.kubeconfig).http_client(timeout_s=10))
+        client = Client(Connections(find_access(access.kubeconfig), timeout_s=10))
         observer = Counted()
         server = WebhookServer(settings, client, facts.context, observer, now=now)
         serving = asyncio.create_task(server.serve())

@@ -14,9 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from dynamo_operator.kube.access import find_access
 from dynamo_operator.validate import load_crds, validate
 from tests.cluster.api.webhook.conftest import Guarded
+from tests.cluster.raw_http import raw_http
 from tests.shared import SHARED
 from tests.unit.operator_plane.validate.test_corpus import CORPUS, REQUEST, documents, outcomes
 
@@ -133,5 +133,5 @@ async def _dry_runs(guarded: Guarded, namespace: str, manifests: list[dict[str, 
             )
         return None if answer.status_code == 201 else str(answer.json()["message"])
 
-    async with find_access(guarded.cluster.kubeconfig).http_client(timeout_s=60) as client:
+    async with raw_http(guarded.cluster.kubeconfig, timeout_s=60) as client:
         return list(await asyncio.gather(*(dry_run(client, manifest) for manifest in manifests)))

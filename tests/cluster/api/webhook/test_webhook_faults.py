@@ -16,6 +16,7 @@ from lightkube.generic_resource import create_namespaced_resource
 
 from dynamo_operator.kube.access import find_access
 from dynamo_operator.kube.client import Client
+from dynamo_operator.kube.connections import Connections
 from dynamo_operator.kube.objects import SECRET, Ref
 from dynamo_operator.webhook import CONVERTED_CRDS, webhook_configurations
 from dynamo_operator.webhook.certificates import ANNOUNCEMENT, LIFETIME, RENEW_BEFORE
@@ -116,7 +117,7 @@ def test_certificates_are_renewed_under_traffic_without_a_refused_write(guarded:
 
 def test_replicas_that_start_together_agree_on_one_certificate(guarded: Guarded) -> None:
     async def race() -> set[str]:
-        client = Client(find_access(guarded.cluster.kubeconfig).http_client(timeout_s=10))
+        client = Client(Connections(find_access(guarded.cluster.kubeconfig), timeout_s=10))
         ref = Ref(SECRET, "default", "raced")
         found = await asyncio.gather(*(SecretCustody(client, ref, ("w",), utc_now).current("") for _ in range(6)))
         await client.close()
@@ -146,7 +147,7 @@ def test_a_crd_that_lost_its_ca_converts_again(guarded: Guarded, namespace: str)
     cluster.kubectl("patch", f"crd/{CONVERTED_CRDS[0]}", "--type=json", "-p", removal)
 
     async def inject_again() -> None:
-        client = Client(find_access(cluster.kubeconfig).http_client(timeout_s=10))
+        client = Client(Connections(find_access(cluster.kubeconfig), timeout_s=10))
         await inject(client, settings(), guarded.running.server.trusted)
         await client.close()
 

@@ -4,54 +4,75 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-import httpx2
 import pytest
 
-from dynamo_operator.kube import Client, KubeError, Ref, Throttled, Unreachable
+from dynamo_operator.kube import (
+    Answer,
+    Client,
+    Fence,
+    KubeError,
+    Lost,
+    NotSent,
+    Ref,
+    Request,
+    Throttled,
+    Unreachable,
+    unfenced,
+)
 from dynamo_operator.kube import client as client_module
-from dynamo_operator.kube.objects import CONFIG_MAP, SERVICE, Kind
+from dynamo_operator.kube.objects import CONFIG_MAP, ROLE_BINDING, SECRET, SERVICE, Kind
 
 REF = Ref(CONFIG_MAP, "shop", "m")
 OBJECT = {"metadata": {"name": "m", "namespace": "shop", "uid": "u", "resourceVersion": "1"}}
-Answer = Callable[[httpx2.Request], httpx2.Response]
+Reply = Callable[[Request], Awaitable[Answer]]
 
 
-def fine(_: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(200, json=OBJECT)
+async def fine(_: Request) -> Answer:
+    return Answer(200, json.dumps(OBJECT).encode(), {})
 
 
-def throttled(_: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(429, json={"message": "slow down"}, headers={"Retry-After": "0"})
+async def throttled(_: Request) -> Answer:
+    return Answer(429, b'{"message": "slow down"}', {"Retry-After": "0"})
 
 
-def long_throttled(_: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(429, json={"message": "slow down"}, headers={"Retry-After": "60"})
+async def long_throttled(_: Request) -> Answer:
+    return Answer(429, b'{"message": "slow down"}', {"Retry-After": "60"})
 
 
-def truncated(_: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(200, content=json.dumps(OBJECT)[:20])
+async def truncated(_: Request) -> Answer:
+    return Answer(200, json.dumps(OBJECT)[:20].encode(), {})
 
 
-def refused(request: httpx2.Request) -> httpx2.Response:
-    raise httpx2.ConnectError("refused", request=request)
+async def refused(_: Request) -> Answer:
+    raise NotSent("refused")
 
 
-def torn(request: httpx2.Request) -> httpx2.Response:
-    raise httpx2.ReadError("connection reset", request=request)
+async def torn(_: Request) -> Answer:
+    raise Lost("connection reset")
 
 
-def served_by(*answers: Answer, deadline_s: float = 5.0) -> tuple[Client, list[httpx2.Request]]:
-    """Answers in order, the last one for ever."""
-    asked: list[httpx2.Request] = []
+class Replies:
+    """A way to an API server that replies in order, the last one for ever. `heeded` counts the calls of the fence."""
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
-        return answers[min(len(asked), len(answers)) - 1](request)
+    def __init__(self, *replies: Reply) -> None:
+        self._replies = replies
+        self.asked: list[Request] = []
+        self.heeded = 0
 
-    http = httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(answer))
-    return Client(http, deadline_s=deadline_s), asked
+    async def send(self, request: Request, fence: Fence) -> Answer:
+        self.asked.append(request)
+        self.heeded += fence is not unfenced
+        return await self._replies[min(len(self.asked), len(self._replies)) - 1](request)
+
+    async def close(self) -> None:
+        pass
+
+
+def served_by(*replies: Reply, deadline_s: float = 5.0) -> tuple[Client, list[Request]]:
+    way = Replies(*replies)
+    return Client(way, deadline_s=deadline_s), way.asked
 
 
 @pytest.fixture(autouse=True)
@@ -69,14 +90,14 @@ PATCH = [{"op": "add", "path": "/data", "value": {}}]
         pytest.param((refused, refused, fine), 3, id="never-connected"),
     ],
 )
-async def test_a_write_that_cannot_have_arrived_is_sent_again(answers: tuple[Answer, ...], asked_times: int) -> None:
+async def test_a_write_that_cannot_have_arrived_is_sent_again(answers: tuple[Reply, ...], asked_times: int) -> None:
     client, asked = served_by(*answers)
     await client.patch(REF, PATCH)
     assert len(asked) == asked_times
 
 
 @pytest.mark.parametrize("answer", [torn, truncated], ids=["torn", "truncated"])
-async def test_a_write_that_may_have_arrived_is_not_sent_again(answer: Answer) -> None:
+async def test_a_write_that_may_have_arrived_is_not_sent_again(answer: Reply) -> None:
     client, asked = served_by(answer, fine)
     with pytest.raises(Unreachable):
         await client.patch(REF, PATCH)
@@ -97,7 +118,7 @@ async def test_a_torn_read_is_asked_again() -> None:
         pytest.param(torn, Unreachable, id="torn"),
     ],
 )
-async def test_trying_ends(answer: Answer, error: type[KubeError]) -> None:
+async def test_trying_ends(answer: Reply, error: type[KubeError]) -> None:
     client, asked = served_by(answer)
     with pytest.raises(error):
         await client.get(REF)
@@ -112,13 +133,12 @@ async def test_a_long_wait_is_left_to_the_caller() -> None:
 
 
 async def test_every_call_has_a_deadline() -> None:
-    async def never(request: httpx2.Request) -> httpx2.Response:
+    async def never(_: Request) -> Answer:
         await asyncio.Event().wait()
         raise AssertionError
 
-    http = httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(never))
     with pytest.raises(Unreachable, match=r"no answer within 0\.05 s"):
-        await Client(http, deadline_s=0.05).get(REF)
+        await Client(Replies(never), deadline_s=0.05).get(REF)
 
 
 async def test_an_apply_takes_fields_over_and_names_a_version_that_nothing_has_when_the_object_is_new() -> None:
@@ -126,10 +146,34 @@ async def test_an_apply_takes_fields_over_and_names_a_version_that_nothing_has_w
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "shop"}}
     await client.apply(document)
     await client.apply(document, is_new=True)
-    sent = [json.loads(request.content)["metadata"].get("resourceVersion") for request in asked]
+    sent = [json.loads(request.body or b"")["metadata"].get("resourceVersion") for request in asked]
     assert sent == [None, "1"]
-    assert {request.url.params["force"] for request in asked} == {"true"}
-    assert {request.url.params["fieldManager"] for request in asked} == {"dynamo-operator"}
+    assert {request.path for request in asked} == {
+        "/api/v1/namespaces/shop/configmaps/m?fieldManager=dynamo-operator&force=true"
+    }
+
+
+async def test_selectors_and_odd_names_are_quoted() -> None:
+    client, asked = served_by(fine)
+    await client.find(SECRET, "shop", labels={"app": "a b&c"}, fields="type=kubernetes.io/dockerconfigjson")
+    await client.get(Ref(ROLE_BINDING, "shop", "system:a?b"))
+    await client.patch(Ref(ROLE_BINDING, "shop", "a?b"), PATCH)
+    assert [request.path for request in asked] == [
+        "/api/v1/namespaces/shop/secrets?limit=500&labelSelector=app%3Da+b%26c"
+        "&fieldSelector=type%3Dkubernetes.io%2Fdockerconfigjson",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/system%3Aa%3Fb",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/a%3Fb?fieldManager=dynamo-operator",
+    ]
+
+
+async def test_writes_heed_the_fence_and_reads_do_not() -> None:
+    way = Replies(fine)
+    client = Client(way, fence=lambda: None)
+    await client.get(REF)
+    assert way.heeded == 0
+    await client.patch(REF, PATCH)
+    await client.delete(REF, uid="u")
+    assert way.heeded == 2
 
 
 def an_object(kind: Kind, number: int) -> dict[str, object]:
@@ -152,15 +196,15 @@ async def test_only_few_new_services_wait_for_their_addresses_at_once(kind: Kind
     waiting, most = 0, 0
     may_answer = asyncio.Event()
 
-    async def answer(_: httpx2.Request) -> httpx2.Response:
+    async def answer(request: Request) -> Answer:
         nonlocal waiting, most
         waiting += 1
         most = max(most, waiting)
         await may_answer.wait()
         waiting -= 1
-        return httpx2.Response(200, json=OBJECT)
+        return await fine(request)
 
-    client = Client(httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(answer)))
+    client = Client(Replies(answer))
     async with asyncio.TaskGroup() as tasks:
         for number in range(9):
             tasks.create_task(client.apply(an_object(kind, number), is_new=is_new))
