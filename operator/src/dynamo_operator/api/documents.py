@@ -13,11 +13,14 @@ from typing import Any
 from dynamo_operator.api.errors import SpecError
 
 JsonObject = Mapping[str, Any]
+SCALARS = (str, int, float, type(None))  # most values are: asked for first, they spare the slower look for mappings
 EMPTY: JsonObject = MappingProxyType({})
 
 
 def freeze(value: Any) -> Any:
     """A deep immutable copy: mappings become read-only, lists become tuples."""
+    if isinstance(value, SCALARS):
+        return value
     if isinstance(value, Mapping):
         return MappingProxyType({key: freeze(inner) for key, inner in value.items()})
     if isinstance(value, (list, tuple)):
@@ -27,6 +30,8 @@ def freeze(value: Any) -> Any:
 
 def thaw(value: Any) -> Any:
     """A deep plain copy: dicts and lists, as serializers want them."""
+    if isinstance(value, SCALARS):
+        return value
     if isinstance(value, Mapping):
         return {key: thaw(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -39,6 +44,8 @@ def without_nulls(value: Any) -> Any:
 
     Items of lists stay, also null ones: their number says something.
     """
+    if isinstance(value, SCALARS):
+        return value
     if isinstance(value, Mapping):
         return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, (list, tuple)):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dynamo_operator.handlers.backoff import retry_delay_s
+from dynamo_operator.handlers.waiting import Waiting
 from dynamo_operator.kube import Deposed, KubeError, Ref
 from dynamo_operator.reconcile import Controller, Outcome, Priority
 
@@ -25,8 +26,8 @@ PATIENCE_S = 120.0  # what has waited for so long goes before whatever came late
 STATUS_PASSES_PER_S = 20.0
 STATUS_DELAY_CAP_S = 10.0
 # Pods of many also take longer: looks at those that are late, and first statuses that say nothing yet, come later.
-LOOKS_PER_S = 10.0
-SLACK_CAP_S = 120.0
+LOOKS_PER_S = 4.0
+SLACK_CAP_S = 300.0
 PASS_DEADLINE_S = 300.0  # far above what calls with deadlines of 15 s add up to; it ends a pass that waits for nothing
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Queue:
         self._concurrency = concurrency
         self._pass_deadline_s = pass_deadline_s
         self._patience_s = patience_s
-        self._dirty: dict[Work, float] = {}  # since when, eldest first
+        self._dirty = Waiting[Work]()
         self._priorities: dict[Work, Priority] = {}  # as the last pass asked, where it was not the first one
         self._edited: set[Work] = set()  # since their last pass began
         self._running: dict[Work, asyncio.Task[None]] = {}
@@ -91,7 +92,7 @@ class Queue:
         """Whether changes of other roots wait, and the root's pass that runs now has not let them go before already."""
         if any(work.root == root and work in self._priorities for work in self._running):
             return False
-        return any(work.root != root and self.priority(work) is Priority.CHANGES for work in self._dirty)
+        return any(work.root != root for work in self._dirty.of(Priority.CHANGES))
 
     def slack_s(self) -> float:
         """How much longer than usual what nobody waits for may take: the more roots await their pods, the longer."""
@@ -152,23 +153,18 @@ class Queue:
 
     def check(self) -> None:
         """Assert that work is in one place only and within bounds."""
-        assert not self._timers.keys() & self._dirty.keys()
+        dirty = set(self._dirty)
+        assert not self._timers.keys() & dirty
+        assert all(self.priority(work) is priority for priority in Priority for work in self._dirty.of(priority))
         assert len(self._running) <= self._concurrency
         assert self._idle.is_set() == (not self._running)
-        assert self._edited <= self._dirty.keys() | self._timers.keys()
-        assert not self._is_paused or not (self._dirty or self._timers)
+        assert self._edited <= dirty | self._timers.keys()
+        assert not self._is_paused or not (dirty or self._timers)
 
     def _pump(self) -> None:
         """Start what may start; what runs already stays dirty until its pass has ended."""
-        places = self._concurrency - len(self._running)
-        if places <= 0:
-            return
-        ready = [work for work in self._dirty if work not in self._running]
-        if len(ready) > places:
-            overdue_s = asyncio.get_running_loop().time() - self._patience_s
-            ready.sort(key=lambda work: self.priority(work) if self._dirty[work] > overdue_s else Priority.CHANGES)
-        for work in ready[:places]:
-            del self._dirty[work]
+        overdue_s = asyncio.get_running_loop().time() - self._patience_s
+        while len(self._running) < self._concurrency and (work := self._dirty.take(self._running, overdue_s)):
             self._edited.discard(work)
             if self._admits(work.root):
                 self._idle.clear()
@@ -204,7 +200,7 @@ class Queue:
         if error is None:
             self._failures.pop(work, None)
             again_after_s = outcome.again_after_s
-            if self.priority(work) is Priority.STATUS and self._dirty.pop(work, None) is not None:
+            if self.priority(work) is Priority.STATUS and self._dirty.drop(work) is not None:
                 delay_s = self._status_delay_s()
                 again_after_s = delay_s if again_after_s is None else min(again_after_s, delay_s)
             if again_after_s is not None:
@@ -214,14 +210,19 @@ class Queue:
 
     def _enqueue(self, work: Work) -> None:
         self._unschedule(work)
-        self._dirty.setdefault(work, asyncio.get_running_loop().time())
+        self._await_turn(work)
         self._pump()
+
+    def _await_turn(self, work: Work) -> None:
+        self._dirty.put(work, self.priority(work), asyncio.get_running_loop().time())
 
     def _prioritise(self, work: Work, priority: Priority) -> None:
         if priority is Priority.CHANGES:
             self._priorities.pop(work, None)
         elif not self._is_paused:
             self._priorities[work] = priority
+        if work in self._dirty:
+            self._await_turn(work)
 
     def _retry(self, work: Work, error: Exception) -> None:
         failures = self._failures[work] = self._failures.get(work, 0) + 1
@@ -234,6 +235,7 @@ class Queue:
         )
         if hasattr(error, "retry_after_s"):
             self._held_until[work] = asyncio.get_running_loop().time() + delay_s
+            self._dirty.drop(work)
         self._come_back(work, delay_s)
 
     def _come_back(self, work: Work, delay_s: float) -> None:

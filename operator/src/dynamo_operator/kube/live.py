@@ -7,7 +7,7 @@ list item with these keys, `v:…` a value of a set, `i:3` a position, `.` the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -32,8 +32,36 @@ def live_of(raw: Mapping[str, Any], kind: Kind) -> Live:
         generation=int(metadata.get("generation", 0)),
         resource_version=metadata["resourceVersion"],
         document=document,
-        applied=project(document, fields) if fields else {},
+        applied=_Applied(document, fields) if fields else {},
     )
+
+
+class _Applied(Mapping[str, Any]):
+    """The part of a document that a field set names, cut out when it is first asked for: most objects are not."""
+
+    __slots__ = ("_document", "_fields", "_part")
+
+    def __init__(self, document: Document, fields: FieldSet) -> None:
+        self._document = document
+        self._fields = fields
+        self._part: Mapping[str, Any] | None = None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._cut()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cut())
+
+    def __len__(self) -> int:
+        return len(self._cut())
+
+    def __repr__(self) -> str:
+        return repr(self._cut())
+
+    def _cut(self) -> Mapping[str, Any]:
+        if self._part is None:
+            self._part = project(self._document, self._fields)
+        return self._part
 
 
 def owned_fields(managed: Any, manager: str = FIELD_MANAGER) -> FieldSet:

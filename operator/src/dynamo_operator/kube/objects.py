@@ -32,6 +32,9 @@ class Ref:
     namespace: str
     name: str
 
+    def __hash__(self) -> int:
+        return hash((self.kind.plural, self.namespace, self.name))  # hashing the whole kind costs more than telling it
+
     def __str__(self) -> str:
         return f"{self.kind.name} {self.namespace}/{self.name}" if self.namespace else f"{self.kind.name} {self.name}"
 

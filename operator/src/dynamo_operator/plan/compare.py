@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dynamo_operator.api.documents import SCALARS
 from dynamo_operator.api.quantity import parse_quantity
 from dynamo_operator.kube import Live
 
@@ -44,6 +45,8 @@ def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _same(want: Any, have: Any, seen: Any, key: str) -> bool:
     """`want` against what we applied (`have`); `seen` is the live value, others' fields included."""
+    if isinstance(want, SCALARS):
+        return _same_scalar(want, have, key)
     if isinstance(want, Mapping) and isinstance(have, Mapping):
         return _same_mapping(want, have, seen if isinstance(seen, Mapping) else {}, key)
     if isinstance(want, (list, tuple)) and isinstance(have, (list, tuple)):

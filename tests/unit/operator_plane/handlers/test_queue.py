@@ -95,15 +95,17 @@ async def test_a_pass_comes_back_when_it_asked_to() -> None:
     assert passes.ended == [("g", "requeue"), ("g", "success")]
 
 
-async def test_marks_do_not_shorten_what_the_server_asked_to_wait() -> None:
+@pytest.mark.parametrize("is_edit", [False, True])
+async def test_marks_do_not_shorten_what_the_server_asked_to_wait(is_edit: bool) -> None:
     async def throttle(_: Ref) -> Outcome:
+        queue.mark(work(passes), is_edit=is_edit)
         raise Throttled("slow down", 60)
 
     passes = Passes(throttle)
     queue = started(passes)
     queue.mark(work(passes))
     await passes.until(lambda: passes.ended != [])
-    queue.mark(work(passes))
+    queue.mark(work(passes), is_edit=is_edit)
     queue.check()
     await queue.drain(DEADLINE_S)
     assert passes.begun == ["g"]
