@@ -7,7 +7,7 @@ must not judge readiness. Callers: the reconcilers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from dynamo_operator.kube import Forbidden, Kind, Live, Ref
 from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD
 from dynamo_operator.plan.conditions import condition_of
 from dynamo_operator.plan.troubles import pods_trouble
-from dynamo_operator.reconcile.ports import Kube
+from dynamo_operator.reconcile.ports import Clocks, Kube
 from dynamo_operator.render import names
 
 FIRST_LOOK_S = 5.0  # pods that start well are ready, or on their way, without anybody asking
@@ -47,22 +47,11 @@ class _Seen:
 
 
 class Diagnostician:
-    """Remembers the last look at each root; since when a root is unready is read from its own status.
+    """Remembers the last look at each root; since when a root is unready is read from its own status."""
 
-    `slack_s` says how much longer than usual pods may be on their way before anybody asks, and asks again.
-    """
-
-    def __init__(
-        self,
-        kube: Kube,
-        wall: Callable[[], datetime],
-        monotonic: Callable[[], float],
-        slack_s: Callable[[], float] = lambda: 0.0,
-    ) -> None:
+    def __init__(self, kube: Kube, clocks: Clocks) -> None:
         self._kube = kube
-        self._slack_s = slack_s
-        self._wall = wall
-        self._monotonic = monotonic
+        self._clocks = clocks
         self._seen: dict[Ref, _Seen] = {}
 
     async def look(self, root: Live, condition: str, wanted: Iterable[Wanted], labels: Mapping[str, str]) -> Diagnosis:
@@ -71,7 +60,7 @@ class Diagnostician:
         if not wanted:
             self.forget(root.ref)
             return Diagnosis()
-        seen, slack_s, now_s = self._seen.get(root.ref), self._slack_s(), self._monotonic()
+        seen, slack_s, now_s = self._seen.get(root.ref), self._clocks.slack_s(), self._clocks.monotonic()
         patience_s = FIRST_LOOK_S if seen else FIRST_LOOK_S + slack_s
         early_s = patience_s - self._unready_s(root, condition)
         if early_s > 0:
@@ -102,7 +91,7 @@ class Diagnostician:
         found = condition_of(root.document.get("status") or {}, condition)
         if found.get("status") != "False":
             return 0.0
-        return (self._wall() - datetime.fromisoformat(found["lastTransitionTime"])).total_seconds()
+        return (self._clocks.wall() - datetime.fromisoformat(found["lastTransitionTime"])).total_seconds()
 
 
 def pod_labels(kind: Kind, workload: str, deployment: str, component: str) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from typing import Any, Literal, Protocol
 
@@ -88,6 +89,18 @@ class Store(Protocol):
     def first(self, kind: Kind, namespace: str, wanted: Callable[[Live], bool]) -> Live | None:
         """The first object by name that is wanted; those behind it are not looked at."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What time it is, and how much of it there is.
+
+    monotonic: seconds. slack_s: how much longer than usual what nobody waits for may take, since many roots start.
+    """
+
+    wall: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    slack_s: Callable[[], float]
 
 
 class Priority(IntEnum):

@@ -6,49 +6,38 @@ must not compute one. Callers: the reconcilers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any
 
 from dynamo_operator.kube import Gone, Live, Ref
 from dynamo_operator.plan.changes import Urgency, urgency
 from dynamo_operator.plan.conditions import Change
-from dynamo_operator.reconcile.ports import Happening, Kube
+from dynamo_operator.reconcile.ports import Clocks, Happening, Kube
 
 COUNTS_LATER_S = 3.0
 FIRST_LATER_S = 10.0
 
 
 class Reporter:
-    """Remembers only since when a status waits to be written; that is lost without harm.
+    """Remembers only since when a status waits to be written; that is lost without harm."""
 
-    `monotonic` gives seconds; `slack_s` how much longer than usual a first status may wait.
-    """
-
-    def __init__(
-        self,
-        kube: Kube,
-        wall: Callable[[], datetime],
-        monotonic: Callable[[], float],
-        slack_s: Callable[[], float] = lambda: 0.0,
-    ) -> None:
+    def __init__(self, kube: Kube, clocks: Clocks) -> None:
         self._kube = kube
-        self._slack_s = slack_s
-        self._wall = wall
-        self._monotonic = monotonic
+        self._clocks = clocks
         self._waiting_since: dict[Ref, float] = {}
 
     def now(self) -> str:
         """RFC 3339, to the second, as Kubernetes writes times."""
-        return self._wall().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._clocks.wall().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     async def write(self, live: Live, status: Mapping[str, Any]) -> float | None:
         """Write now, later or not at all; the seconds until it should be asked again."""
         previous = live.document.get("status") or {}
         wanted = urgency(previous, status)
         if wanted is Urgency.LATER:
-            delay_s = COUNTS_LATER_S if previous else FIRST_LATER_S + self._slack_s()
-            now_s = self._monotonic()
+            delay_s = COUNTS_LATER_S if previous else FIRST_LATER_S + self._clocks.slack_s()
+            now_s = self._clocks.monotonic()
             early_s = self._waiting_since.setdefault(live.ref, now_s) + delay_s - now_s
             if early_s > 0:
                 return early_s

@@ -11,7 +11,7 @@ from dynamo_operator.api import JsonObject, SpecError
 from dynamo_operator.kube import Ref
 from dynamo_operator.reconcile.diagnosis import Diagnostician
 from dynamo_operator.reconcile.endings import Endings
-from dynamo_operator.reconcile.ports import Kube, Store
+from dynamo_operator.reconcile.ports import Clocks, Kube, Store
 from dynamo_operator.reconcile.pull_secrets import PullSecrets
 from dynamo_operator.reconcile.reporting import Reporter
 from dynamo_operator.render import LacksKind, RenderContext, RenderError, names
@@ -44,8 +44,9 @@ class Surroundings:
         self.kube = kube
         self.store = store
         self.monotonic = monotonic
-        self.reporter = Reporter(kube, wall, monotonic, slack_s)
-        self.diagnostician = Diagnostician(kube, wall, monotonic, slack_s)
+        clocks = Clocks(wall, monotonic, slack_s)
+        self.reporter = Reporter(kube, clocks)
+        self.diagnostician = Diagnostician(kube, clocks)
         self.endings = Endings(monotonic)
         self.is_pressed = is_pressed
         self._on_lack = on_lack
