@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from dynamo_operator.api import ComponentDeployment, parse_component_deployment
 from dynamo_operator.kube import Live, Ref
 from dynamo_operator.plan.intents import Intent, intents
-from dynamo_operator.plan.kinds import PRUNED_KINDS
 from dynamo_operator.plan.status import Standing
+from dynamo_operator.plan.strays import strays
 from dynamo_operator.plan.workloads import is_workload, read_workload, restart_ids, with_restart
 from dynamo_operator.render import RenderContext, names, render_component_deployment
 from dynamo_operator.render.workloads import deployed_backing
@@ -35,11 +35,7 @@ def decide_alone(root: Live, children: Iterable[Live], context: RenderContext) -
         _with_restarts(intent, by_ref.get(intent.ref))
         for intent in intents(render_component_deployment(deployment, context), root.ref.namespace)
     )
-    refs = {intent.ref for intent in wanted}
-    stray = (
-        live for ref, live in by_ref.items() if ref not in refs and ref.kind in PRUNED_KINDS and not live.is_terminating
-    )
-    return LonePlan(deployment, wanted, tuple(stray))
+    return LonePlan(deployment, wanted, strays(wanted, by_ref))
 
 
 def standing_alone(plan: LonePlan, context: RenderContext, lives: Mapping[Ref, Live]) -> Standing:

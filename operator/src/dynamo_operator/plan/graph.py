@@ -10,9 +10,9 @@ from dynamo_operator.kube import Live, Ref
 from dynamo_operator.kube.objects import COMPONENT_DEPLOYMENT, POD_CLIQUE_SET
 from dynamo_operator.plan.gangs import Scaling, kept, scalings, workload_of
 from dynamo_operator.plan.intents import Intent, intents
-from dynamo_operator.plan.kinds import PRUNED_KINDS
 from dynamo_operator.plan.restart import Progress, Restart, restart_spec, restart_step
 from dynamo_operator.plan.rollout import Generation, Roll, limits, targets
+from dynamo_operator.plan.strays import strays
 from dynamo_operator.plan.survey import Part, Survey, live_backing
 from dynamo_operator.plan.workloads import (
     Lack,
@@ -63,9 +63,10 @@ def decide(seen: Survey, facts: Facts) -> Plan:
     )
     present = {intent.ref for intent in seen.intents}
     wanted = [*seen.intents, *(intent for intent in kept if intent.ref not in present)]
+    adjusted = tuple(_adjusted(intent, seen, replicas, restart) for intent in wanted)
     return Plan(
-        intents=tuple(_adjusted(intent, seen, replicas, restart) for intent in wanted),
-        removals=_removals(seen, drained, {intent.ref for intent in wanted}),
+        intents=adjusted,
+        removals=_removals(seen, drained, adjusted),
         rolls=rolls,
         restart=restart,
         refusals=refusals,
@@ -178,19 +179,16 @@ def _old_intents(seen: Survey, parts: list[Part]) -> tuple[list[Intent], tuple[s
     return kept, tuple(refusals)
 
 
-def _removals(seen: Survey, drained: list[Part], wanted: set[Ref]) -> tuple[Live, ...]:
+def _removals(seen: Survey, drained: list[Part], wanted: tuple[Intent, ...]) -> tuple[Live, ...]:
     ended = [*seen.removed, *(part.deployment for part in drained)]
     # What an old or ended component deployment controls goes with it.
     leaving = {live.uid for live in ended} | {part.deployment.uid for part in seen.old}
-    stray = [
+    stray = (
         live
-        for ref, live in seen.children.items()
-        if ref.kind in PRUNED_KINDS
-        and ref.kind != COMPONENT_DEPLOYMENT
-        and ref not in wanted
-        and live.controller_uid not in leaving
-    ]
-    return tuple(live for live in (*ended, *stray) if not live.is_terminating)
+        for live in strays(wanted, seen.children)
+        if live.ref.kind != COMPONENT_DEPLOYMENT and live.controller_uid not in leaving
+    )
+    return (*(live for live in ended if not live.is_terminating), *stray)
 
 
 def is_drained(part: Part, facts: Facts) -> bool:

@@ -91,6 +91,21 @@ async def test_marks_do_not_shorten_how_long_a_root_has_waited() -> None:
     assert await crowd.until_passed(2) == ["status", "one"]
 
 
+async def test_news_during_a_pass_wait_for_what_the_next_one_is_for() -> None:
+    async def pass_once(root: Ref) -> Outcome:
+        if len(passes.begun) > 1:
+            return Outcome()
+        queue.mark_all(work(passes, name) for name in ("pods", "one"))
+        return Outcome(priority=Priority.PODS)
+
+    passes = Passes(pass_once)
+    queue = started(passes, concurrency=1)
+    queue.mark(work(passes, "pods"))
+    await passes.until(lambda: len(passes.ended) == 3)
+    assert passes.begun == ["pods", "one", "pods"]
+    await queue.drain(DEADLINE_S)
+
+
 async def test_only_changes_of_others_press_a_pass() -> None:
     crowd = await a_crowd(LATE)
     assert not crowd.queue.is_pressed(work(crowd.passes, "blocker").root)

@@ -12,20 +12,10 @@ from dynamo_operator.reconcile import ComponentDeploymentController, GraphContro
 from dynamo_operator.reconcile.surroundings import FAILED_AGAIN_S
 from dynamo_operator.render import RenderContext
 from tests.unit.operator_plane.reconcile.operators import NAMESPACE
-from tests.unit.operator_plane.reconcile.test_multinode import a_multinode_graph
+from tests.unit.operator_plane.reconcile.test_multinode import a_multinode_graph, alone
 from tests.unit.operator_plane.reconcile.world import Admitting, View, World
 
 Document = dict[str, Any]
-
-
-def alone() -> Document:
-    component = a_multinode_graph()["spec"]["components"][-1]
-    return {
-        "apiVersion": "nvidia.com/v1beta1",
-        "kind": "DynamoComponentDeployment",
-        "metadata": {"name": "g", "namespace": NAMESPACE},
-        "spec": component,
-    }
 
 
 async def a_pass(document: Document) -> tuple[Outcome, list[str], Document]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dynamo_operator.kube import Document
-from dynamo_operator.kube.objects import LEADER_WORKER_SET, POD_CLIQUE_SET
+import pytest
+
+from dynamo_operator.kube import Document, Ref
+from dynamo_operator.kube.objects import GRAPH, LEADER_WORKER_SET, POD_CLIQUE_SET
 from dynamo_operator.render import RenderContext
-from tests.unit.operator_plane.reconcile.operators import Operator, graph_ref, ready_condition, status_of
+from tests.unit.operator_plane.reconcile.operators import NAMESPACE, Operator, graph_ref, ready_condition, status_of
 from tests.unit.operator_plane.reconcile.world import World
 from tests.unit.operator_plane.render.factories import a_component, a_graph_document
 
@@ -65,3 +67,37 @@ async def test_change_of_workers_on_grove_is_groves() -> None:
     (gang,) = world.seen(POD_CLIQUE_SET)
     assert "engine-two" in str(gang.document["spec"])
     assert [each.reason for each in world.happened].count("RollingUpdateNotSupported") == 1
+
+
+def alone() -> Document:
+    return {
+        "apiVersion": "nvidia.com/v1beta1",
+        "kind": "DynamoComponentDeployment",
+        "metadata": {"name": "g", "namespace": NAMESPACE},
+        "spec": a_multinode_graph()["spec"]["components"][-1],
+    }
+
+
+@pytest.mark.parametrize("document", [a_multinode_graph(), alone()], ids=["graph", "component deployment"])
+async def test_upstreams_set_of_each_replica_serves_until_ours_has_them_all(document: Document) -> None:
+    world = World()
+    world.put(document)
+    operator = Operator(world, context=RenderContext(namespace="", has_leader_worker_sets=True))
+    controller = operator.graphs if document["kind"] == GRAPH.name else operator.components
+    root = Ref(controller.root_kind, NAMESPACE, "g")
+    await controller.reconcile(root)
+    ((first, ours),) = ((live.ref.name, live.document) for live in world.seen(LEADER_WORKER_SET))
+    second = f"{first.removesuffix('-0')}-1"
+    for name in (first, second):
+        metadata = {**ours["metadata"], "name": name}
+        world.put({**ours, "metadata": metadata, "spec": {**ours["spec"], "replicas": 1}})
+    run_groups(world)
+
+    for _ in range(2):
+        await controller.reconcile(root)
+        world.collect()
+        sizes = {live.ref.name: live.document["spec"]["replicas"] for live in world.seen(LEADER_WORKER_SET)}
+        assert sizes == {first: 2, second: 1}
+    run_groups(world)
+    await controller.reconcile(root)
+    assert [live.ref.name for live in world.seen(LEADER_WORKER_SET)] == [first]
