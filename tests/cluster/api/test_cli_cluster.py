@@ -335,7 +335,8 @@ def _in_namespace(shop: Shop) -> Path:
 def _follow_and_interrupt(shop: Shop) -> None:
     """Followed lines carry their pod's name, and Ctrl-C ends without a word."""
     env = {"PATH": os.environ["PATH"], "HOME": str(shop.folder), "KUBECONFIG": str(shop.cluster.kubeconfig)}
-    words = [DYNAMO, "logs", "disagg", "decode", "-f", "-n", shop.namespace]
+    # Tests that run in the background of a shell ignore SIGINT, and so would what they start.
+    words = ["env", "--default-signal=INT", DYNAMO, "logs", "disagg", "decode", "-f", "-n", shop.namespace]
     with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
         assert [follower.stdout.readline() for _ in range(3)][-1] == "disagg-decode-0 | three\n"
